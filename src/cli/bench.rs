@@ -1,0 +1,14 @@
+//! `taper bench`.
+
+use super::options::ModelArgs;
+
+/// Measure speed and memory
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not there yet: {:?}", args.model)
+}

@@ -1,0 +1,14 @@
+//! `taper chat`.
+
+use super::options::ModelArgs;
+
+/// Talk with a model
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not there yet: {:?}", args.model)
+}

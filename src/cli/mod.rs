@@ -1,0 +1,58 @@
+//! The command line: one thin file per command. Parse, one library call, print.
+
+mod bench;
+mod chat;
+mod generate;
+mod inspect;
+mod options;
+mod pull;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A decoder-only transformer: runs Hugging Face and GGUF checkpoints and shows what they do.
+#[derive(Debug, Parser)]
+#[command(name = "taper", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Generate(generate::Args),
+    Chat(chat::Args),
+    Inspect(inspect::Args),
+    Pull(pull::Args),
+    Bench(bench::Args),
+}
+
+/// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Generate(args) => generate::run(args),
+        Command::Chat(args) => chat::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Bench(args) => bench::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader that went away is no failure of ours.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

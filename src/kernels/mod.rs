@@ -1,0 +1,1 @@
+//! The only `unsafe`, SIMD, `CustomOp` and `cfg(feature)` in the crate. No model code.

@@ -1,0 +1,25 @@
+//! A decoder-only transformer on candle: Hugging Face and GGUF checkpoints in, text out, with
+//! every activation open to look at.
+//!
+//! There is one decoder. A family is a value that describes it:
+//! `config.json` → `family::<name>` → [`spec::Spec`] → [`nn::Decoder`] → logits.
+
+pub mod error;
+pub mod spec;
+
+pub mod kernels;
+pub mod text;
+
+pub mod weights;
+
+pub mod family;
+pub mod nn;
+
+pub mod model;
+
+pub mod generate;
+
+#[doc(hidden)]
+pub mod cli;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! A folder, file or hub id to a ready model.
