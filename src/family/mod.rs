@@ -4,6 +4,7 @@
 mod common;
 mod config;
 mod gemma2;
+mod gguf;
 mod gpt2;
 mod gpt_neox;
 mod llama;
@@ -19,6 +20,7 @@ use crate::spec::Spec;
 use crate::weights::Names;
 
 pub use config::{Config, KeyReport};
+pub use gguf::describe_gguf;
 
 /// A family of checkpoints.
 #[derive(Debug, Clone, Copy)]
