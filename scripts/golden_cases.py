@@ -145,4 +145,91 @@ CASES = {
             cache_differs=True,
         ),
     ],
+    "mistral": [
+        Case("window", SMALL | dict(num_key_value_heads=2, sliding_window=5), "v4"),
+        Case("no_window", SMALL | dict(num_key_value_heads=1, head_dim=16, sliding_window=None) | rope(theta=1e6)),
+        Case(
+            "window_tied",
+            SMALL | dict(num_key_value_heads=4, sliding_window=3, tie_word_embeddings=True, num_hidden_layers=1),
+            stored="f16",
+        ),
+    ],
+    "qwen2": [
+        # As Qwen 2.5 writes it: a window that is set and not used.
+        Case(
+            "unused_window",
+            SMALL | dict(num_key_value_heads=2, sliding_window=4, max_window_layers=1, tie_word_embeddings=True),
+            "v4",
+            json={"sliding_window": 4},
+            stored="f32",
+        ),
+        Case(
+            "window_from_layer",
+            SMALL
+            | dict(num_hidden_layers=3, num_key_value_heads=1, intermediate_size=32)
+            | dict(use_sliding_window=True, sliding_window=4, max_window_layers=1),
+            "v4",
+        ),
+        Case(
+            "layer_types",
+            ROPE
+            | rope("yarn", 100.0, factor=4.0, original_max_position_embeddings=16)
+            | dict(num_key_value_heads=2, use_sliding_window=True, sliding_window=6, max_window_layers=28)
+            | dict(layer_types=["sliding_attention", "full_attention"]),
+        ),
+    ],
+    "qwen3": [
+        Case(
+            "tied",
+            SMALL | dict(num_key_value_heads=1, head_dim=12, tie_word_embeddings=True) | rope(theta=1e6),
+            "v4",
+            stored="f32",
+        ),
+        Case(
+            "biases_window",
+            SMALL
+            | dict(num_key_value_heads=2, head_dim=8, attention_bias=True, vocab_size=59)
+            | dict(use_sliding_window=True, sliding_window=4, max_window_layers=0, rms_norm_eps=1e-2)
+            | dict(layer_types=["full_attention", "sliding_attention"]),
+        ),
+    ],
+    "gpt_neox": [
+        Case(
+            "parallel",
+            SMALL | dict(num_attention_heads=2, use_parallel_residual=True, hidden_act="gelu") | rope(partial_rotary_factor=0.25),
+            "v4",
+        ),
+        Case(
+            "sequential",
+            SMALL
+            | dict(use_parallel_residual=False, hidden_act="gelu_new", attention_bias=False, vocab_size=67)
+            | rope(theta=500.0, partial_rotary_factor=1.0),
+        ),
+        Case(
+            "scaled",
+            SMALL
+            | dict(num_attention_heads=2, num_hidden_layers=1, hidden_act="gelu_fast", tie_word_embeddings=True)
+            | rope("linear", 100.0, factor=2.0, partial_rotary_factor=0.5),
+            stored="f16",
+        ),
+    ],
+    "gemma2": [
+        Case(
+            "capped_window",
+            SMALL
+            | dict(num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=24, sliding_window=4)
+            | dict(attn_logit_softcapping=3.0, final_logit_softcapping=5.0),
+            "v4",
+            json={"cache_implementation": "hybrid", "hidden_act": "gelu_pytorch_tanh"},
+            drop=("use_bidirectional_attention",),
+        ),
+        Case(
+            "uncapped",
+            SMALL
+            | dict(num_key_value_heads=1, num_attention_heads=2, head_dim=20, query_pre_attn_scalar=20)
+            | dict(attn_logit_softcapping=None, final_logit_softcapping=None, sliding_window=6, attention_bias=True)
+            | dict(layer_types=["full_attention", "sliding_attention"]),
+            stored="f32",
+        ),
+    ],
 }
