@@ -22,6 +22,9 @@ pub struct KeyReport {
     pub unknown: Vec<String>,
 }
 
+/// An object that was read, with the prefix of its keys.
+type Opened<'a> = (String, &'a Map<String, Value>);
+
 /// A configuration object, and the account of which of its keys were read.
 #[derive(Debug, Clone)]
 pub struct Config<'a> {
@@ -29,7 +32,7 @@ pub struct Config<'a> {
     prefix: String,
     map: &'a Map<String, Value>,
     report: Rc<RefCell<KeyReport>>,
-    opened: Rc<RefCell<Vec<(String, &'a Map<String, Value>)>>>,
+    opened: Rc<RefCell<Vec<Opened<'a>>>>,
 }
 
 impl<'a> Config<'a> {
