@@ -1,6 +1,6 @@
 //! Does `src/` point one way? A room uses only rooms of a lower rank, and what belongs to one room
 //! (unsafe code, printing, a family's name) stands in no other. It runs nothing of the crate.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 #[path = "layering/source.rs"]
 mod source;
