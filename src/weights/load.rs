@@ -128,26 +128,32 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn bias(&self, param: Param, layer: Option<usize>, len: usize) -> Result<Tensor> {
-        self.line(param, layer, ".bias", len)
+        self.line(param, layer, ".bias", len, self.dtype)
     }
 
-    /// The `.weight` of a norm, `len` elements in the run's dtype; a factor stored with 1 added
-    /// comes without it.
+    /// The `.weight` of a norm, `len` elements, in f32 whatever the run's dtype is, for norms
+    /// compute in it; a factor stored with 1 added comes without it.
     ///
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn vector(&self, param: Param, layer: Option<usize>, len: usize) -> Result<Tensor> {
-        self.line(param, layer, ".weight", len)
+        self.line(param, layer, ".weight", len, DType::F32)
     }
 
-    fn line(&self, param: Param, layer: Option<usize>, suffix: &str, len: usize) -> Result<Tensor> {
+    fn line(
+        &self,
+        param: Param,
+        layer: Option<usize>,
+        suffix: &str,
+        len: usize,
+        dtype: DType,
+    ) -> Result<Tensor> {
         let (stored, choice, layout) = self.take(param, layer, suffix, (len, 1), &[len])?;
-        if layout == Layout::PlusOne && suffix == ".weight" {
-            let stored = self.checkpoint.dense(stored, &choice, DType::F32, &Device::Cpu)?;
-            let factor = stored.affine(1., -1.)?.to_dtype(self.dtype)?;
-            return Ok(factor.flatten_all()?.to_device(&self.device)?);
+        let line = self.checkpoint.dense(stored, &choice, dtype, &self.device)?.flatten_all()?;
+        match layout == Layout::PlusOne && suffix == ".weight" {
+            true => Ok((line - 1.0)?),
+            false => Ok(line),
         }
-        Ok(self.checkpoint.dense(stored, &choice, self.dtype, &self.device)?.flatten_all()?)
     }
 
     /// A stored head beside a tied embedding: some checkpoints carry a copy. It is accepted, and

@@ -92,6 +92,20 @@ impl Checkpoint {
         Ok(Arc::new(data.tensor(dtype, shape, device)?))
     }
 
+    /// A small tensor's numbers, in f32; `None` where there is no such tensor. For tables that
+    /// belong to the configuration, such as llama.cpp's RoPE divisors.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be read.
+    pub fn numbers_of(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(index) = self.position(name) else { return Ok(None) };
+        let stored = &self.tensors[index];
+        let (rows, columns) = (stored.rows(), stored.row_len());
+        #[allow(clippy::single_range_in_vec_init, reason = "one range of rows is meant")]
+        let choice = Choice { rows: vec![0..rows], columns: 0..columns, transposed: false };
+        Ok(Some(self.numbers::<f32>(stored, &choice)?))
+    }
+
     /// The chosen numbers, row after row.
     fn numbers<T: Element>(&self, stored: &Stored, choice: &Choice) -> Result<Vec<T>> {
         let mut out = Vec::with_capacity(choice.n_rows() * choice.columns.len());
