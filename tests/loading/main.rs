@@ -8,6 +8,7 @@ mod formats;
 mod fuzz;
 mod hostile;
 mod layouts;
+mod real;
 
 use std::path::Path;
 
