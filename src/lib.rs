@@ -18,6 +18,7 @@ pub mod nn;
 pub mod model;
 
 pub mod generate;
+pub mod parity;
 
 #[doc(hidden)]
 pub mod cli;

@@ -3,5 +3,6 @@
 //! the caller computes plainly. No model code is here.
 
 mod fused;
+pub mod map;
 
 pub use fused::{layer_norm, rms_norm, rotate, softmax};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::quantized::QTensor;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::linear::Linear;
 use super::position::Absolute;
@@ -18,7 +18,6 @@ pub struct Embedding {
     table: Table,
     scale: f64,
     position: Absolute,
-    device: Device,
     dtype: DType,
 }
 
@@ -38,7 +37,6 @@ impl Embedding {
             table,
             scale: spec.embedding.scale,
             position: Absolute::load(spec, weights)?,
-            device: weights.device().clone(),
             dtype: weights.dtype(),
         })
     }
@@ -50,9 +48,7 @@ impl Embedding {
         let flat = ids.flatten_all()?;
         let rows = match &self.table {
             Table::Dense(table) => table.index_select(&flat, 0)?,
-            Table::Quantised(table) => {
-                gather_rows(table, &flat.to_vec1::<u32>()?, &self.device)?.to_dtype(self.dtype)?
-            }
+            Table::Quantised(table) => gather_rows(table, &flat)?.to_dtype(self.dtype)?,
         };
         let mut x = rows.reshape((batch, seq, ()))?;
         if self.scale != 1.0 {

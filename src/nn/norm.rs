@@ -35,7 +35,7 @@ impl Norm {
             spec::Norm::Rms { weight, offset, .. } => (weight, false, offset),
         };
         let weight = match has_weight {
-            true => Some((weights.vector(param, layer, width)?.to_dtype(DType::F32)? + offset)?),
+            true => Some((weights.vector(param, layer, width)? + offset)?),
             false => None,
         };
         let bias = match has_bias {

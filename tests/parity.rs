@@ -1,0 +1,124 @@
+//! Are the numbers PyTorch's? Per family, tiny random checkpoints and what transformers computes
+//! for them (`scripts/golden.py`): logits and every probe site, so that a failure says where.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use common::{golden, golden_cases};
+use taper::model::{LoadOptions, Model};
+use taper::nn::{Cache, Decoder, Run};
+use taper::parity::{Trace, compare, record};
+
+/// The largest absolute difference from PyTorch, f32 on both sides.
+const TOLERANCE: f32 = 1e-4;
+
+#[test]
+fn every_family_equals_pytorch() {
+    let mut families = BTreeSet::new();
+    let mut failures = Vec::new();
+    for case in golden_cases() {
+        families.insert(case.family.clone());
+        if let Err(problem) = check_case(&case.path) {
+            failures.push(format!("{}/{}: {problem}", case.family, case.name));
+        }
+    }
+    let expected = taper::family::FAMILIES.iter().map(|family| family.name.to_string());
+    assert_eq!(families, expected.collect(), "families with golden cases");
+    assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn gguf_equals_pytorch_on_the_same_weights() {
+    let mut failures = Vec::new();
+    let mut seen = 0;
+    for file in common::files(&golden("gguf"), "gguf") {
+        seen += 1;
+        let folder = file.parent().expect("a case's folder");
+        // f32 means dequantised: the reference has the same numbers.
+        let options = LoadOptions { dtype: Some(DType::F32), ..LoadOptions::default() };
+        if let Err(problem) = check(&file, folder, &options) {
+            failures.push(format!("{}: {problem}", file.display()));
+        }
+    }
+    assert!(seen >= 5, "{seen} GGUF cases");
+    assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check_case(folder: &Path) -> Result<(), String> {
+    check(folder, folder, &LoadOptions::default())
+}
+
+fn check(model: &Path, reference: &Path, options: &LoadOptions) -> Result<(), String> {
+    let model = Model::load(model, options).map_err(|e| e.to_string())?;
+    check_trace(&model.decoder, &reference.join("reference.safetensors"))?;
+    check_logits(&model.decoder, &reference.join("logits.safetensors"))
+}
+
+fn check_trace(decoder: &Decoder, file: &Path) -> Result<(), String> {
+    let theirs = Trace::read(file).map_err(|e| e.to_string())?;
+    let ours = record(decoder, &theirs.ids, |_| true).map_err(|e| e.to_string())?;
+    let (differences, missing) = compare(&ours, &theirs).map_err(|e| e.to_string())?;
+    if !missing.is_empty() {
+        return Err(format!("sites never announced: {missing:?}"));
+    }
+    let layers = decoder.spec().layers.len();
+    if differences.len() < 3 + 14 * layers {
+        return Err(format!("the reference has only {} sites", differences.len()));
+    }
+    match differences.iter().find(|d| d.max > TOLERANCE) {
+        Some(d) => Err(format!("first differs at {}: {d:?}", d.at)),
+        None => Ok(()),
+    }
+}
+
+fn check_logits(decoder: &Decoder, file: &Path) -> Result<(), String> {
+    let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| e.to_string())?;
+    let mut cached = 0;
+    for (name, ids) in tensors.iter().filter(|(name, _)| name.ends_with(".ids")) {
+        let ids = ids.to_dtype(DType::U32).map_err(|e| e.to_string())?;
+        let number = name.trim_end_matches("ids");
+        let whole = decoder.logits(&ids).map_err(|e| e.to_string())?;
+        same(&whole, &tensors[&format!("{number}logits")], &format!("{number}logits"))?;
+        if let Some(theirs) = tensors.get(&format!("{number}cached_logits")) {
+            cached += 1;
+            let ours = token_by_token(decoder, &ids).map_err(|e| e.to_string())?;
+            same(&ours, theirs, &format!("{number}cached_logits"))?;
+        }
+    }
+    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(()) }
+}
+
+fn token_by_token(decoder: &Decoder, ids: &Tensor) -> taper::Result<Tensor> {
+    let mut cache = Cache::new(decoder.spec(), &[0], 3); // too small: it must grow
+    let mut logits = Vec::new();
+    for at in 0..ids.dim(1)? {
+        let run = Run { cache: Some(&mut cache), probe: None, last_only: false };
+        logits.push(decoder.run(&ids.narrow(1, at, 1)?, run)?);
+    }
+    Ok(Tensor::cat(&logits, 1)?)
+}
+
+fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<(), String> {
+    assert_eq!(ours.dims(), theirs.dims(), "{what}");
+    let a: Vec<Vec<f32>> = ours.squeeze(0).unwrap().to_vec2().unwrap();
+    let b: Vec<Vec<f32>> = theirs.squeeze(0).unwrap().to_vec2().unwrap();
+    for (position, (a, b)) in a.iter().zip(&b).enumerate() {
+        let max = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        if max.is_nan() || max > TOLERANCE {
+            return Err(format!("{what} differ by {max} at position {position}"));
+        }
+        let (ours, theirs) = (argmax(a), argmax(b));
+        // An exact tie may fall either way.
+        if ours != theirs && b[theirs] - b[ours] > TOLERANCE {
+            return Err(format!("{what}: argmax {ours} instead of {theirs} at {position}"));
+        }
+    }
+    Ok(())
+}
+
+fn argmax(row: &[f32]) -> usize {
+    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0)
+}
