@@ -98,3 +98,6 @@ fn likeliest(logits: &[f32]) -> Option<u32> {
     }
     best.map(|(id, _)| id as u32)
 }
+
+#[cfg(test)]
+mod tests;
