@@ -5,6 +5,7 @@ mod chat;
 mod generate;
 mod inspect;
 mod options;
+mod progress;
 mod pull;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ mod select;
 use std::path::{Path, PathBuf};
 
 use cache::Cache;
-use client::{Client, Failure};
+use client::{Client, Failure, Listing};
 use id::is_word;
 pub use id::{HubId, Source};
 
@@ -115,27 +115,39 @@ impl Source {
             }
             Err(failure) => return Err(failure.about(id, None, hub)),
         };
-        let snapshot = cache.snapshot(&listing.commit);
-        let mut get = |file: &str| {
-            fetch::file(&client, &cache, id, &listing.commit, file, progress)
-                .map(|()| snapshot.join(file))
-        };
-        let wanted = select::wanted(id, &listing.files)?;
-        for file in &wanted.files {
-            get(file)?;
-        }
-        if let Some(index) = &wanted.index {
-            let path = get(index)?;
-            for shard in super::index::read(&path)?.shards() {
-                if !is_word(shard) {
-                    return Err(Error::file(&path, format!("`{shard}` is not the name of a file")));
-                }
-                get(shard)?;
-            }
-        }
+        let path = download(&client, &cache, id, &listing, progress)?;
         cache.remember(&listing.commit)?;
-        Ok(wanted.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
+        Ok(path)
     }
+}
+
+/// Brings what is needed of a commit and is not in the cache.
+fn download(
+    client: &Client<'_>,
+    cache: &Cache,
+    id: &HubId,
+    listing: &Listing,
+    progress: &mut dyn Progress,
+) -> Result<PathBuf> {
+    let snapshot = cache.snapshot(&listing.commit);
+    let mut get = |file: &str| {
+        fetch::file(client, cache, id, &listing.commit, file, progress)
+            .map(|()| snapshot.join(file))
+    };
+    let wanted = select::wanted(id, &listing.files)?;
+    for file in &wanted.files {
+        get(file)?;
+    }
+    if let Some(index) = &wanted.index {
+        let path = get(index)?;
+        for shard in super::index::read(&path)?.shards() {
+            if !is_word(shard) {
+                return Err(Error::file(&path, format!("`{shard}` is not the name of a file")));
+            }
+            get(shard)?;
+        }
+    }
+    Ok(wanted.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
 }
 
 /// What the cache has, if it is all that is needed.
