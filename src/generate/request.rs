@@ -120,6 +120,18 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// The same of a row that is so many later.
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        match &mut self {
+            Self::Token { row, .. } | Self::Text { row, .. } | Self::Finished { row, .. } => {
+                *row += by;
+            }
+        }
+        self
+    }
+}
+
 impl Request {
     /// Checks everything that can be checked before anything is computed.
     ///
