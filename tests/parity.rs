@@ -1,5 +1,6 @@
 //! Are the numbers PyTorch's? Per family, tiny random checkpoints and what transformers computes
 //! for them (`scripts/golden.py`): logits and every probe site, so that a failure says where.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod common;
 

@@ -22,6 +22,9 @@ pub struct KeyReport {
     pub unknown: Vec<String>,
 }
 
+/// An object that was read, with the prefix of its keys.
+type Opened<'a> = (String, &'a Map<String, Value>);
+
 /// A configuration object, and the account of which of its keys were read.
 #[derive(Debug, Clone)]
 pub struct Config<'a> {
@@ -29,7 +32,7 @@ pub struct Config<'a> {
     prefix: String,
     map: &'a Map<String, Value>,
     report: Rc<RefCell<KeyReport>>,
-    opened: Rc<RefCell<Vec<(String, &'a Map<String, Value>)>>>,
+    opened: Rc<RefCell<Vec<Opened<'a>>>>,
 }
 
 impl<'a> Config<'a> {
@@ -224,78 +227,3 @@ impl<'a> Config<'a> {
         default
     }
 }
-
-/// Keys of every configuration that concern training, text generation or bookkeeping.
-pub(crate) const IRRELEVANT: &[&str] = &[
-    // bookkeeping
-    "model_type",
-    "architectures",
-    "auto_map",
-    "torch_dtype",
-    "dtype",
-    "transformers_version",
-    "tokenizer_class",
-    "prefix",
-    "finetuning_task",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "task_specific_params",
-    "problem_type",
-    "transformers.js_config",
-    "name_or_path",
-    // how results are handed over
-    "use_cache",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "return_dict",
-    "return_dict_in_generate",
-    "torchscript",
-    "use_bfloat16",
-    "tf_legacy_loss",
-    // training
-    "initializer_range",
-    "attention_dropout",
-    "hidden_dropout",
-    "attn_pdrop",
-    "embd_pdrop",
-    "resid_pdrop",
-    "classifier_dropout",
-    "gradient_checkpointing",
-    "chunk_size_feed_forward",
-    // the tokenizer's and the generation's business: model.rs reads the ids
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "sep_token_id",
-    "decoder_start_token_id",
-    "max_length",
-    "min_length",
-    "max_new_tokens",
-    "do_sample",
-    "early_stopping",
-    "num_beams",
-    "num_beam_groups",
-    "diversity_penalty",
-    "temperature",
-    "top_k",
-    "top_p",
-    "typical_p",
-    "repetition_penalty",
-    "length_penalty",
-    "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size",
-    "bad_words_ids",
-    "num_return_sequences",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "remove_invalid_values",
-    "exponential_decay_length_penalty",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    // of encoder-decoders; that it is none is checked where it matters
-    "is_decoder",
-    "cross_attention_hidden_size",
-    "tie_encoder_decoder",
-];

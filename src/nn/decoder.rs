@@ -123,12 +123,9 @@ impl Decoder {
             let count = chunk.min(seq - start);
             let ids = ids.narrow(1, start, count)?;
             let last = start + count == seq;
-            // (A reborrow's lifetime cannot shrink inside an Option, so both are taken apart.)
-            let cache = cache.as_mut().map(|cache| &mut **cache);
-            let probe = match &mut probe {
-                Some(probe) => Some(&mut **probe as &mut dyn Probe),
-                None => None,
-            };
+            let cache = cache.as_deref_mut();
+            // (A trait object's lifetime cannot shrink inside an Option, so it is taken apart.)
+            let probe = probe.as_mut().map(|probe| &mut **probe as &mut dyn Probe);
             let mut step = Step::new(count, length, cache, probe, &self.device)?;
             let x = self.hidden(&ids, &mut step)?;
             if last || !last_only {
