@@ -90,6 +90,19 @@ fn a_later_token_never_changes_an_earlier_logit() {
 }
 
 #[test]
+fn a_batch_without_a_cache_is_its_rows() {
+    for_random_decoders(|random, decoder| {
+        let vocab = decoder.spec().vocab_size;
+        let prompts = vec![random.ids(vocab, 6), random.ids(vocab, 6), random.ids(vocab, 6)];
+        let together =
+            decoder.logits(&Tensor::new(prompts.clone(), &Device::Cpu).unwrap()).unwrap();
+        for (row, prompt) in prompts.iter().enumerate() {
+            close(&together.get(row).unwrap().to_vec2().unwrap(), &logits(decoder, prompt));
+        }
+    });
+}
+
+#[test]
 fn rows_of_a_batch_are_independent_and_padding_is_invisible() {
     for_random_decoders(|random, decoder| {
         let vocab = decoder.spec().vocab_size;

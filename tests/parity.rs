@@ -12,6 +12,7 @@ use common::{golden, golden_cases};
 use taper::model::{LoadOptions, Model};
 use taper::nn::{Cache, Decoder, Run};
 use taper::parity::{Trace, compare, record};
+use taper::weights::Checkpoint;
 
 /// The largest absolute difference from PyTorch, f32 on both sides.
 const TOLERANCE: f32 = 1e-4;
@@ -36,6 +37,9 @@ fn gguf_equals_pytorch_on_the_same_weights() {
     let mut failures = Vec::new();
     let mut seen = 0;
     for file in common::files(&golden("gguf"), "gguf") {
+        if !file.ends_with("model.gguf") {
+            continue;
+        }
         seen += 1;
         let folder = file.parent().expect("a case's folder");
         // f32 means dequantised: the reference has the same numbers.
@@ -46,6 +50,23 @@ fn gguf_equals_pytorch_on_the_same_weights() {
     }
     assert!(seen >= 5, "{seen} GGUF cases");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_block_type_means_what_it_means_to_ggml() {
+    let file = golden("gguf/blocks");
+    let ours = Checkpoint::open(&file.join("blocks.gguf")).unwrap();
+    let theirs =
+        candle_core::safetensors::load(file.join("dequantized.safetensors"), &Device::Cpu).unwrap();
+    for (name, values) in &theirs {
+        let ours = ours.numbers_of(name).unwrap().unwrap();
+        let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(ours.len(), values.len(), "{name}");
+        for (a, b) in ours.iter().zip(&values) {
+            assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{name}: {a} instead of {b}");
+        }
+    }
+    assert_eq!(theirs.len(), 13, "types of blocks");
 }
 
 fn check_case(folder: &Path) -> Result<(), String> {

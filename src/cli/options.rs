@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::model::{LoadOptions, Opened};
+
 /// Which model, and where it runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
@@ -26,4 +28,18 @@ pub(crate) struct ModelArgs {
     /// Nothing on stderr but errors
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+impl ModelArgs {
+    /// Finds and describes the model; its weights are not read yet.
+    pub(crate) fn open(&self) -> anyhow::Result<(Opened, LoadOptions)> {
+        let options = LoadOptions {
+            allow_unknown_keys: self.allow_unknown_keys,
+            offline: self.offline,
+            ..LoadOptions::default()
+        };
+        let name = self.model.clone().unwrap_or_default();
+        let opened = Opened::at(std::path::Path::new(&name), &name, &options)?;
+        Ok((opened, options))
+    }
 }

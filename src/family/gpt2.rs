@@ -36,6 +36,15 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         None => 4 * dim,
     };
     let act = activation(config, "activation_function", "gelu_new")?;
+    // Our own key, for shapes in `configs/`: transformers' GPT-2 is always `learned`.
+    let position = match config.maybe_text("position_embedding_type")? {
+        None | Some("learned") => AbsolutePosition::Learned { offset: 0 },
+        Some("sinusoidal") => AbsolutePosition::Sinusoidal { theta: 10_000.0 },
+        Some(other) => {
+            let problem = format!("is `{other}`; known: learned, sinusoidal");
+            return Err(config.error("position_embedding_type", problem));
+        }
+    };
     let layer = |index: usize| Layer {
         wiring: Wiring::Pre,
         norm,
@@ -58,7 +67,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         vocab_size: config.size("vocab_size")?,
         dim,
         max_seq_len: config.size("n_positions")?,
-        embedding: Embedding { scale: 1.0, position: AbsolutePosition::Learned { offset: 0 } },
+        embedding: Embedding { scale: 1.0, position },
         layers: (0..layers(config, "n_layer")?).map(layer).collect(),
         final_norm: norm,
         head: Head {

@@ -91,10 +91,6 @@ pub fn record(decoder: &Decoder, ids: &[Vec<u32>], wants: impl Fn(At) -> bool) -
     let mut recorder = Recorder::new(wants);
     let input = Tensor::new(ids.to_vec(), decoder.device())?;
     let run = Run { cache: None, probe: Some(&mut recorder), last_only: false };
-    let logits = decoder.run(&input, run)?;
-    let at = At { layer: None, site: Site::Logits };
-    if recorder.wants(at) {
-        recorder.visit(at, &logits)?;
-    }
+    decoder.run(&input, run)?;
     Ok(Trace { ids: ids.to_vec(), sites: recorder.sites, metadata: HashMap::new() })
 }

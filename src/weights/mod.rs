@@ -5,6 +5,7 @@ mod dtype;
 mod file;
 mod fingerprint;
 mod gguf;
+pub mod hub;
 mod index;
 mod layout;
 mod load;
