@@ -148,48 +148,62 @@ impl Defaults {
     }
 
     fn describe(&self, sampling: &Sampling, choices: &Choices, asked: bool) -> String {
-        let whence = |key: &str, asked: bool| match (asked, self.used.iter().any(|k| k == key)) {
-            (true, _) => "",
-            (false, true) => " (generation_config.json)",
-            (false, false) => " (default)",
-        };
         let mode = if sampling.greedy { "greedy" } else { "sampling" };
-        let mut parts = vec![format!("{mode}{}", whence("do_sample", asked))];
-        let mut say = |holds: bool, key: &str, value: String, asked: bool| {
-            if holds {
-                parts.push(format!("{key} {value}{}", whence(key, asked)));
+        let mut parts = vec![format!("{mode}{}", self.whence("do_sample", asked))];
+        let (draws, penalties) = (drawing(sampling, choices), penalising(sampling, choices));
+        let draws = draws.into_iter().filter(|_| !sampling.greedy);
+        for (key, value, neutral, asked) in draws.chain(penalties) {
+            if value != neutral {
+                parts.push(format!("{key} {value}{}", self.whence(key, asked)));
             }
-        };
-        let (s, c, draws) = (sampling, choices, !sampling.greedy);
-        say(draws, "temperature", s.temperature.to_string(), c.temperature.is_some());
-        say(draws && s.top_k > 0, "top_k", s.top_k.to_string(), c.top_k.is_some());
-        say(draws && s.top_p < 1.0, "top_p", s.top_p.to_string(), c.top_p.is_some());
-        say(draws && s.min_p > 0.0, "min_p", s.min_p.to_string(), c.min_p.is_some());
-        let typical = s.typical_p;
-        say(draws && typical < 1.0, "typical_p", typical.to_string(), c.typical_p.is_some());
-        let (epsilon, eta) = (s.epsilon_cutoff, s.eta_cutoff);
-        let asked = c.epsilon_cutoff.is_some();
-        say(draws && epsilon > 0.0, "epsilon_cutoff", epsilon.to_string(), asked);
-        say(draws && eta > 0.0, "eta_cutoff", eta.to_string(), c.eta_cutoff.is_some());
-        let (penalty, asked) = (s.repetition_penalty, c.repetition_penalty.is_some());
-        say(penalty != 1.0, "repetition_penalty", penalty.to_string(), asked);
-        say(s.presence_penalty != 0.0, "presence_penalty", s.presence_penalty.to_string(), true);
-        let frequency = s.frequency_penalty;
-        say(frequency != 0.0, "frequency_penalty", frequency.to_string(), true);
-        let (ngram, asked) = (s.no_repeat_ngram_size, c.no_repeat_ngram_size.is_some());
-        say(ngram > 0, "no_repeat_ngram_size", ngram.to_string(), asked);
-        let (least, asked) = (s.min_new_tokens, c.min_new_tokens.is_some());
-        say(least > 0, "min_new_tokens", least.to_string(), asked);
+        }
         for (key, count) in [
-            ("sequence_bias", s.bias.len()),
-            ("bad_words_ids", s.bad_words.len()),
-            ("suppress_tokens", s.suppress.len()),
-            ("begin_suppress_tokens", s.begin_suppress.len()),
+            ("sequence_bias", sampling.bias.len()),
+            ("bad_words_ids", sampling.bad_words.len()),
+            ("suppress_tokens", sampling.suppress.len()),
+            ("begin_suppress_tokens", sampling.begin_suppress.len()),
         ] {
-            say(count > 0, key, format!("of {count}"), !self.used.iter().any(|k| k == key));
+            if count > 0 {
+                let asked = !self.used.iter().any(|used| used == key);
+                parts.push(format!("{key} of {count}{}", self.whence(key, asked)));
+            }
         }
         parts.join(", ")
     }
+
+    fn whence(&self, key: &str, asked: bool) -> &'static str {
+        match (asked, self.used.iter().any(|used| used == key)) {
+            (true, _) => "",
+            (false, true) => " (generation_config.json)",
+            (false, false) => " (default)",
+        }
+    }
+}
+
+/// A number's name, its value, the value that does nothing, and whether the caller asked for it.
+type Line = (&'static str, f64, f64, bool);
+
+fn drawing(s: &Sampling, c: &Choices) -> [Line; 7] {
+    [
+        ("temperature", s.temperature, f64::NAN, c.temperature.is_some()),
+        ("top_k", s.top_k as f64, 0.0, c.top_k.is_some()),
+        ("top_p", s.top_p, 1.0, c.top_p.is_some()),
+        ("min_p", s.min_p, 0.0, c.min_p.is_some()),
+        ("typical_p", s.typical_p, 1.0, c.typical_p.is_some()),
+        ("epsilon_cutoff", s.epsilon_cutoff, 0.0, c.epsilon_cutoff.is_some()),
+        ("eta_cutoff", s.eta_cutoff, 0.0, c.eta_cutoff.is_some()),
+    ]
+}
+
+fn penalising(s: &Sampling, c: &Choices) -> [Line; 5] {
+    let ngram = s.no_repeat_ngram_size as f64;
+    [
+        ("repetition_penalty", s.repetition_penalty, 1.0, c.repetition_penalty.is_some()),
+        ("presence_penalty", s.presence_penalty, 0.0, c.presence_penalty.is_some()),
+        ("frequency_penalty", s.frequency_penalty, 0.0, c.frequency_penalty.is_some()),
+        ("no_repeat_ngram_size", ngram, 0.0, c.no_repeat_ngram_size.is_some()),
+        ("min_new_tokens", s.min_new_tokens as f64, 0.0, c.min_new_tokens.is_some()),
+    ]
 }
 
 fn over<T: Copy>(value: &mut T, choice: Option<T>) {

@@ -75,7 +75,8 @@ fn batch(
     for (index, (prompt, mut logits)) in prompts.iter().zip(logits).enumerate() {
         let next = logits.pop().unwrap_or_default();
         for sample in 0..request.samples {
-            let mut row = Row::new(index * request.samples + sample, prompt, request, voice, clock);
+            let mut row =
+                Row::new(index * request.samples + sample, prompt, request, voice, clock)?;
             if scored {
                 row.score_prompt(&logits);
             }

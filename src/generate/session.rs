@@ -79,7 +79,7 @@ impl<'m> Session<'m> {
         let started = Instant::now();
         let cached = self.common(&prompt.ids);
         let logits = self.feed(&prompt.ids)?;
-        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))];
+        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))?];
         let mut rows = Rows {
             decoder: self.decoder,
             request,

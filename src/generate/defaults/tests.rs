@@ -1,3 +1,6 @@
+//! Does a checkpoint's `generation_config.json` come out as transformers would take it?
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 use serde_json::{Map, Value, json};
 
 use super::Defaults;
