@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod generate;
 mod inspect;
+mod interrupt;
 mod options;
 mod progress;
 mod pull;
