@@ -1,15 +1,24 @@
 //! Options that several commands share.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use candle_core::{DType, Device};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::progress::Bars;
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Model, Opened};
+
+/// What runs where no model is named.
+const DEFAULT_MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
+
+/// What to do where that cannot be had.
+const NO_MODEL: &str = "no model was named with -m, and the default one cannot be had: name a \
+                        folder or a .gguf file, or fetch one where there is a network: taper pull \
+                        HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// Which model, and where it runs.
 #[derive(Debug, Clone, Args)]
@@ -51,9 +60,12 @@ impl ModelArgs {
             offline: self.offline,
             max_seq_len: self.context,
         };
-        let name = self.model.clone().unwrap_or_default();
-        let opened = Opened::at(Path::new(&name), &name, &options)?;
-        Ok((opened, options))
+        let name = self.model.as_deref().unwrap_or(DEFAULT_MODEL);
+        let opened = Opened::find(name, &options, &mut Bars::new(self.quiet));
+        match opened {
+            Err(error @ Error::Hub { .. }) if self.model.is_none() => Err(error).context(NO_MODEL),
+            other => Ok((other?, options)),
+        }
     }
 
     /// The model, ready to run.
