@@ -41,7 +41,11 @@ pub enum Error {
     #[error("the decoder's description is contradictory: {0}")]
     Spec(String),
     /// A parameter that the decoder needs is not in the checkpoint.
-    #[error("{origin}: no tensor for {param}; tried {}; nearest present: {}", quoted(tried), quoted(nearest))]
+    #[error(
+        "{origin}: no tensor for {param}; tried {}; nearest present: {}",
+        quoted(tried),
+        quoted(nearest)
+    )]
     MissingTensor {
         /// The checkpoint.
         origin: String,
@@ -62,7 +66,9 @@ pub enum Error {
         names: Vec<String>,
     },
     /// A tensor has another shape than the configuration implies.
-    #[error("{origin}: tensor `{name}` has shape {found:?}, the configuration implies {expected:?}")]
+    #[error(
+        "{origin}: tensor `{name}` has shape {found:?}, the configuration implies {expected:?}"
+    )]
     TensorShape {
         /// The checkpoint.
         origin: String,
@@ -112,7 +118,9 @@ pub enum Error {
         vocab_size: usize,
     },
     /// An activation is NaN or infinite.
-    #[error("{what} at {place}, the first place where it appears; the checkpoint is damaged or its dtype is too narrow (try --dtype f32)")]
+    #[error(
+        "{what} at {place}, the first place where it appears; the checkpoint is damaged or its dtype is too narrow (try --dtype f32)"
+    )]
     NotFinite {
         /// `NaN` or `infinity`.
         what: String,

@@ -1,1 +1,299 @@
-//! A folder, file or hub id to a ready model.
+//! A folder, file or hub id to a ready model. It generates nothing.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::family::{self, Described, KeyReport};
+use crate::nn::Decoder;
+use crate::spec::{AbsolutePosition, Spec};
+use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
+use crate::weights::hub::{Hub, Progress, resolve};
+use crate::weights::{Account, Checkpoint, GgufMetadata, Names, Param, Weights};
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where it computes.
+    pub device: Device,
+    /// What it computes in. `None`: on the CPU f32, elsewhere the dtype the weights are stored in;
+    /// quantised weights stay quantised. A dtype given by name dequantises them.
+    pub dtype: Option<DType>,
+    /// Go on when the configuration has keys nobody decided about.
+    pub allow_unknown_keys: bool,
+    /// Use only files that are on this machine already.
+    pub offline: bool,
+    /// More (or fewer) positions than the configuration says.
+    pub max_seq_len: Option<usize>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            dtype: None,
+            allow_unknown_keys: false,
+            offline: false,
+            max_seq_len: None,
+        }
+    }
+}
+
+/// A checkpoint that is found and described, none of its tensors read.
+#[derive(Debug)]
+pub struct Opened {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// What its configuration describes.
+    pub described: Described,
+    /// `config.json`, or what a GGUF says in its place.
+    pub config: Map<String, Value>,
+    /// `generation_config.json`; empty where there is none.
+    pub generation_config: Map<String, Value>,
+    /// What it was asked for by.
+    pub name: String,
+    names: &'static Names,
+}
+
+/// A model, ready to run.
+#[derive(Debug)]
+pub struct Model {
+    /// The decoder, its weights loaded.
+    pub decoder: Decoder,
+    /// Its tokenizer; without one it takes and gives ids.
+    pub tokenizer: Option<Tokenizer>,
+    /// How a conversation is written down for it.
+    pub chat_template: Option<ChatTemplate>,
+    /// `generation_config.json`; empty where there is none.
+    pub generation_config: Map<String, Value>,
+    /// Ids that end a text.
+    pub eos_ids: Vec<u32>,
+    /// What it was asked for by.
+    pub name: String,
+    /// Its family.
+    pub family: String,
+    /// What became of the configuration's keys.
+    pub keys: KeyReport,
+    /// What became of the tensors.
+    pub account: Account,
+    checkpoint: Checkpoint,
+}
+
+impl Opened {
+    /// Finds a checkpoint: a folder or file on this machine, or a hub id, which is downloaded
+    /// where it is not in the cache.
+    ///
+    /// # Errors
+    /// As [`Opened::at`]; [`Error::Hub`] where the hub cannot deliver.
+    pub fn find(name: &str, options: &LoadOptions, progress: &mut dyn Progress) -> Result<Self> {
+        let mut hub = Hub::from_env();
+        hub.offline |= options.offline;
+        let path = resolve(name, &hub, progress)?;
+        Self::at(&path, name, options)
+    }
+
+    /// Finds a checkpoint on this machine, a folder or a file, and reads its configuration.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files or the configuration, by name.
+    pub fn at(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let folder = checkpoint.folder().to_path_buf();
+        let (mut described, names, config) = match checkpoint.gguf() {
+            Some(metadata) => {
+                let (described, names) = family::describe_gguf(&checkpoint, metadata)?;
+                (described, names, Map::new())
+            }
+            None => {
+                let file = folder.join("config.json");
+                let config = read_json(&file)?.ok_or_else(|| {
+                    Error::file(&file, "is missing; it says what the weights are")
+                })?;
+                let origin = file.display().to_string();
+                let described = family::describe(&config, &origin, options.allow_unknown_keys)?;
+                let names = described.family.names;
+                (described, names, config)
+            }
+        };
+        let generation_config = match checkpoint.gguf() {
+            Some(_) => Map::new(),
+            None => read_json(&folder.join("generation_config.json"))?.unwrap_or_default(),
+        };
+        tie(&mut described.spec, &checkpoint, names);
+        extend(&mut described.spec, options.max_seq_len)?;
+        Ok(Self { checkpoint, described, config, generation_config, name: name.into(), names })
+    }
+
+    /// The dtype to compute in, and whether quantised weights are dequantised.
+    pub fn dtype(&self, options: &LoadOptions) -> (DType, bool) {
+        match options.dtype {
+            Some(dtype) => (dtype, true),
+            None if options.device.is_cpu() => (DType::F32, false),
+            None => (self.checkpoint.stored_dtype().unwrap_or(DType::F32), false),
+        }
+    }
+
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// A missing, mis-shaped or unread tensor, by name.
+    pub fn load(self, options: &LoadOptions) -> Result<Model> {
+        let (dtype, dequantise) = self.dtype(options);
+        let spec = &self.described.spec;
+        let device = options.device.clone();
+        let weights = Weights::new(&self.checkpoint, self.names, spec, device, dtype, dequantise);
+        let decoder = Decoder::load(spec, &weights)?;
+        let account = weights.finish()?;
+        let tokenizer = self.tokenizer()?;
+        Ok(Model {
+            decoder,
+            eos_ids: self.eos_ids(tokenizer.as_ref()),
+            chat_template: self.chat_template()?,
+            tokenizer,
+            generation_config: self.generation_config,
+            name: self.name,
+            family: self.described.family.name.into(),
+            keys: self.described.keys,
+            account,
+            checkpoint: self.checkpoint,
+        })
+    }
+
+    /// The checkpoint's tokenizer, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] or [`Error::File`] where it cannot be read.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
+        let mut tokenizer = match self.checkpoint.gguf() {
+            Some(metadata) => match vocabulary(metadata) {
+                Some(vocabulary) => Some(Tokenizer::from_gguf(&vocabulary)?),
+                None => None,
+            },
+            None => Tokenizer::from_folder(self.checkpoint.folder())?,
+        };
+        if let Some(tokenizer) = &mut tokenizer {
+            tokenizer.widen(self.described.spec.vocab_size);
+        }
+        Ok(tokenizer)
+    }
+
+    /// The checkpoint's chat template, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Template`] or [`Error::File`] where it cannot be read.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        Ok(None)
+    }
+
+    /// Ids that end a text: the generation's, else the model's, and where neither says, the
+    /// tokenizer's.
+    fn eos_ids(&self, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+        for map in [&self.generation_config, &self.config] {
+            let found = ids(map.get("eos_token_id"));
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        tokenizer.map(|tokenizer| tokenizer.eos_ids().to_vec()).unwrap_or_default()
+    }
+}
+
+/// What a GGUF says about its tokenizer; `None` where it has none.
+fn vocabulary(metadata: &GgufMetadata) -> Option<GgufVocab> {
+    let key = |key: &str| format!("tokenizer.ggml.{key}");
+    let owned = |list: Vec<&str>| list.into_iter().map(String::from).collect();
+    let id = |name: &str| metadata.u64(&key(name)).and_then(|id| u32::try_from(id).ok());
+    let numbers = |name: &str| metadata.i64s(&key(name)).unwrap_or_default();
+    Some(GgufVocab {
+        model: metadata.str(&key("model"))?.into(),
+        pre: metadata.str(&key("pre")).map(String::from),
+        tokens: owned(metadata.strings(&key("tokens"))?),
+        scores: metadata
+            .f64s(&key("scores"))
+            .unwrap_or_default()
+            .iter()
+            .map(|s| *s as f32)
+            .collect(),
+        token_types: numbers("token_type").iter().map(|kind| *kind as i32).collect(),
+        merges: owned(metadata.strings(&key("merges")).unwrap_or_default()),
+        bos_id: id("bos_token_id"),
+        eos_id: id("eos_token_id"),
+        unknown_id: id("unknown_token_id"),
+        add_bos: metadata.bool(&key("add_bos_token")),
+        add_eos: metadata.bool(&key("add_eos_token")),
+        add_space_prefix: metadata.bool(&key("add_space_prefix")),
+    })
+}
+
+impl Model {
+    /// Loads a model from this machine.
+    ///
+    /// # Errors
+    /// As [`Opened::at`] and [`Opened::load`].
+    pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        let path = path.as_ref();
+        Opened::at(path, &path.display().to_string(), options)?.load(options)
+    }
+
+    /// What the decoder is.
+    pub fn spec(&self) -> &Spec {
+        self.decoder.spec()
+    }
+
+    /// The checkpoint it came from.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+}
+
+/// A head that is not stored is the embedding's matrix, whatever the configuration says.
+fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {
+    let heads = names.entries.iter().filter(|entry| entry.param == Param::Head);
+    let mut stored = heads.flat_map(|entry| {
+        names.prefixes.iter().map(move |prefix| format!("{prefix}{}.weight", entry.name))
+    });
+    if !stored.any(|name| checkpoint.tensor(&name).is_some()) {
+        spec.head.tied = true;
+    }
+}
+
+/// Other positions than the configuration says, where the model is not bound to a table.
+fn extend(spec: &mut Spec, max_seq_len: Option<usize>) -> Result<()> {
+    let Some(wanted) = max_seq_len else { return Ok(()) };
+    let learned = matches!(spec.embedding.position, AbsolutePosition::Learned { .. });
+    if learned && wanted != spec.max_seq_len {
+        let problem = format!("the model's table of positions has {} rows", spec.max_seq_len);
+        return Err(Error::request("context", problem));
+    }
+    if wanted == 0 {
+        return Err(Error::request("context", "0 positions hold no token"));
+    }
+    spec.max_seq_len = wanted;
+    Ok(())
+}
+
+/// One id or several.
+fn ids(value: Option<&Value>) -> Vec<u32> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
+        Some(one) => id(one).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// A JSON object in a file; `None` where the file is not there.
+fn read_json(path: &PathBuf) -> Result<Option<Map<String, Value>>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file(path, error)),
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(map)) => Ok(Some(map)),
+        Ok(_) => Err(Error::file(path, "is no JSON object")),
+        Err(error) => Err(Error::file(path, format!("is not JSON: {error}"))),
+    }
+}

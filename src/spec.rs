@@ -288,3 +288,170 @@ pub struct Head {
     /// Logits become `cap · tanh(logits / cap)`.
     pub softcap: Option<f64>,
 }
+
+impl Spec {
+    /// Checks what no single field can tell: that the numbers fit together.
+    ///
+    /// # Errors
+    /// [`Error::Spec`], saying which layer and which numbers.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("dim", self.dim),
+            ("max_seq_len", self.max_seq_len),
+            ("the number of layers", self.layers.len()),
+        ];
+        for (name, size) in sizes {
+            check(size > 0, || format!("{name} is 0"))?;
+            // Products of two sizes must not overflow, whatever a file claims.
+            check(size <= MAX_SIZE, || format!("{name} is {size}, above {MAX_SIZE}"))?;
+        }
+        finite("the embedding's scale", self.embedding.scale)?;
+        finite("the head's scale", self.head.scale)?;
+        positive("the head's softcap", self.head.softcap)?;
+        self.final_norm.validate("the final norm")?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.validate(&format!("layer {index}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Spec {
+    /// Does a token's rotation depend on how many positions are in use at all? If so, rows of
+    /// different lengths in one batch are not what each would be alone.
+    pub fn depends_on_length(&self) -> bool {
+        self.layers.iter().any(|layer| match &layer.attention.position {
+            Position::Rope(rope) => rope.scaling.depends_on_length(),
+            Position::None | Position::Alibi(_) => false,
+        })
+    }
+}
+
+/// A size that no decoder has.
+const MAX_SIZE: usize = 1 << 31;
+
+impl Layer {
+    fn validate(&self, at: &str) -> Result<()> {
+        self.norm.validate(at)?;
+        finite(&format!("{at}: residual_scale"), self.residual_scale)?;
+        let hidden = match self.feed_forward {
+            FeedForward::Plain { hidden_dim, .. } | FeedForward::Gated { hidden_dim, .. } => {
+                hidden_dim
+            }
+        };
+        check((1..=MAX_SIZE).contains(&hidden), || format!("{at}: hidden_dim is {hidden}"))?;
+        self.attention.validate(at)
+    }
+}
+
+impl Attention {
+    fn validate(&self, at: &str) -> Result<()> {
+        let Self { n_heads, n_kv_heads, head_dim, .. } = *self;
+        for (name, size) in
+            [("n_heads", n_heads), ("n_kv_heads", n_kv_heads), ("head_dim", head_dim)]
+        {
+            check((1..=1 << 20).contains(&size), || format!("{at}: {name} is {size}"))?;
+        }
+        check(n_heads.is_multiple_of(n_kv_heads), || {
+            format!("{at}: {n_heads} query heads cannot share {n_kv_heads} key heads evenly")
+        })?;
+        check(self.window != Some(0), || format!("{at}: a window of 0 keys"))?;
+        finite(&format!("{at}: scale"), self.scale)?;
+        positive(&format!("{at}: softcap"), self.softcap)?;
+        if let Some(QkNorm::PerHead(norm) | QkNorm::Full(norm)) = self.qk_norm {
+            norm.validate(at)?;
+        }
+        match &self.position {
+            Position::None => Ok(()),
+            Position::Alibi(alibi) => check(alibi.slopes.len() == n_heads, || {
+                format!("{at}: {} slopes for {n_heads} heads", alibi.slopes.len())
+            }),
+            Position::Rope(rope) => rope.validate(at, head_dim),
+        }
+    }
+}
+
+impl Rope {
+    fn validate(&self, at: &str, head_dim: usize) -> Result<()> {
+        let turned = self.rotary_dim;
+        check(turned > 0 && turned.is_multiple_of(2) && turned <= head_dim, || {
+            format!("{at}: {turned} rotary dimensions in a head of {head_dim}")
+        })?;
+        check(self.theta.is_finite() && self.theta > 1.0, || {
+            format!("{at}: a RoPE base of {}", self.theta)
+        })?;
+        let factor = match &self.scaling {
+            RopeScaling::None => return Ok(()),
+            RopeScaling::Linear { factor } => *factor,
+            RopeScaling::Dynamic { factor, .. } => {
+                check(turned > 2, || format!("{at}: dynamic RoPE needs more than one pair"))?;
+                *factor
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, .. } => {
+                check(low_freq_factor < high_freq_factor && *low_freq_factor > 0.0, || {
+                    format!("{at}: llama3 RoPE from {low_freq_factor} to {high_freq_factor}")
+                })?;
+                *factor
+            }
+            RopeScaling::Yarn { factor, attention_factor, .. } => {
+                finite(&format!("{at}: attention_factor"), *attention_factor)?;
+                *factor
+            }
+            RopeScaling::LongRope { short, long, attention_factor, .. } => {
+                for (name, divisors) in [("short", short), ("long", long)] {
+                    check(divisors.len() == turned / 2, || {
+                        format!("{at}: {} {name} divisors for {} pairs", divisors.len(), turned / 2)
+                    })?;
+                    check(divisors.iter().all(|d| d.is_finite() && *d > 0.0), || {
+                        format!("{at}: a {name} divisor that is not above 0")
+                    })?;
+                }
+                *attention_factor
+            }
+        };
+        check(factor.is_finite() && factor > 0.0, || format!("{at}: a RoPE factor of {factor}"))?;
+        let original = self.scaling.original_max_seq_len().unwrap_or(1);
+        check(original > 0, || format!("{at}: a RoPE original length of 0"))
+    }
+}
+
+impl RopeScaling {
+    /// Do the frequencies depend on how many positions are in use?
+    pub fn depends_on_length(&self) -> bool {
+        matches!(self, Self::Dynamic { .. } | Self::LongRope { .. })
+    }
+
+    /// The length trained on, where the scaling has one.
+    pub fn original_max_seq_len(&self) -> Option<usize> {
+        match self {
+            Self::None | Self::Linear { .. } => None,
+            Self::Dynamic { original_max_seq_len, .. }
+            | Self::Llama3 { original_max_seq_len, .. }
+            | Self::Yarn { original_max_seq_len, .. }
+            | Self::LongRope { original_max_seq_len, .. } => Some(*original_max_seq_len),
+        }
+    }
+}
+
+impl Norm {
+    fn validate(&self, at: &str) -> Result<()> {
+        let (Self::Layer { eps, offset, .. } | Self::Rms { eps, offset, .. }) = *self;
+        check(eps.is_finite() && eps >= 0.0, || format!("{at}: a norm's eps of {eps}"))?;
+        finite(&format!("{at}: a norm's offset"), offset)
+    }
+}
+
+fn check(holds: bool, problem: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Spec(problem())) }
+}
+
+fn finite(what: &str, value: f64) -> Result<()> {
+    check(value.is_finite(), || format!("{what} is {value}"))
+}
+
+fn positive(what: &str, value: Option<f64>) -> Result<()> {
+    check(value.is_none_or(|value| value.is_finite() && value > 0.0), || {
+        format!("{what} is {}, not above 0", value.unwrap_or_default())
+    })
+}

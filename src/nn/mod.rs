@@ -1,5 +1,28 @@
-//! The decoder, in plain candle operations. No family's name occurs here.
+//! The decoder, in plain candle operations: they are the reference, and the path on every device.
+//! No family's name occurs here.
 
+mod attend;
+mod attention;
+mod block;
+mod cache;
+mod decoder;
+mod embedding;
+mod grown;
+mod linear;
+mod mask;
+mod mlp;
+mod norm;
+mod position;
 mod probe;
+mod rope;
+mod step;
 
+pub use attention::Attention;
+pub use block::Block;
+pub use cache::Cache;
+pub use decoder::{Decoder, Run};
+pub use embedding::{Embedding, Head};
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use norm::Norm;
 pub use probe::{At, Probe, Site};

@@ -110,6 +110,17 @@ pub struct At {
     pub site: Site,
 }
 
+impl At {
+    /// The place that a trace file's key names.
+    pub fn parse(key: &str) -> Option<At> {
+        let (layer, site) = match key.split_once('.') {
+            Some((layer, site)) => (Some(layer.parse().ok()?), site),
+            None => (None, key),
+        };
+        Site::from_name(site).map(|site| At { layer, site })
+    }
+}
+
 impl fmt::Display for At {
     /// The key in a trace file: `logits`, `3.pattern`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,240 @@
+//! Reads a GGUF's own keys as the configuration that its family would have in the Hugging Face
+//! form, so that a family is described once. llama.cpp's architecture names and keys.
+
+use serde_json::{Map, Value, json};
+
+use super::{Described, describe};
+use crate::error::{Error, Result};
+use crate::weights::{Checkpoint, GgufMetadata, Layout, Names, Param, plain, stored};
+
+/// An architecture in llama.cpp's words.
+struct Architecture {
+    name: &'static str,
+    model_type: &'static str,
+    names: &'static Names,
+    /// Keys beyond those that every architecture has.
+    more: fn(&Reader<'_>, &mut Map<String, Value>),
+}
+
+const ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "gemma2", model_type: "gemma2", names: &GEMMA, more: gemma2 },
+    Architecture { name: "gpt2", model_type: "gpt2", names: &PLAIN, more: |_, _| {} },
+    Architecture { name: "llama", model_type: "llama", names: &PERMUTED, more: |_, _| {} },
+    Architecture { name: "qwen2", model_type: "qwen2", names: &PLAIN, more: |_, _| {} },
+    Architecture { name: "qwen3", model_type: "qwen3", names: &PLAIN, more: |_, _| {} },
+];
+
+/// Describes the decoder in a GGUF checkpoint, and says where its tensors are. The keys in the
+/// report are those that the same model has in `config.json`.
+///
+/// # Errors
+/// As [`describe`]; [`Error::File`] where a size is missing.
+pub fn describe_gguf(
+    checkpoint: &Checkpoint,
+    metadata: &GgufMetadata,
+) -> Result<(Described, &'static Names)> {
+    let origin = checkpoint.origin();
+    let name = metadata.str("general.architecture").unwrap_or_default();
+    let architecture =
+        ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::UnknownFamily {
+            origin: origin.into(),
+            model_type: name.into(),
+            known: ARCHITECTURES.iter().map(|a| a.name.to_string()).collect(),
+        })?;
+    let reader = Reader { checkpoint, metadata, name };
+    let mut map = reader.common(architecture.model_type)?;
+    (architecture.more)(&reader, &mut map);
+    Ok((describe(&map, origin, false)?, architecture.names))
+}
+
+struct Reader<'a> {
+    checkpoint: &'a Checkpoint,
+    metadata: &'a GgufMetadata,
+    name: &'a str,
+}
+
+impl Reader<'_> {
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
+    fn size(&self, key: &str) -> Option<u64> {
+        let key = self.key(key);
+        // Sizes that differ from layer to layer come as lists; equal ones are one size.
+        self.metadata.u64(&key).or_else(|| {
+            let list = self.metadata.i64s(&key)?;
+            let first = *list.first()?;
+            list.iter().all(|n| *n == first).then_some(u64::try_from(first).ok()).flatten()
+        })
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        // Stored as f32: 1e-5 there is 0.0000099999997…, which is meant as 1e-5.
+        let number = self.metadata.f64(&self.key(key))?;
+        (number as f32).to_string().parse().ok()
+    }
+
+    fn needed(&self, key: &str) -> Result<u64> {
+        self.size(key).ok_or_else(|| {
+            Error::file(
+                self.checkpoint.origin(),
+                format!("metadata key `{}` is missing", self.key(key)),
+            )
+        })
+    }
+
+    fn has(&self, tensor: &str) -> bool {
+        self.checkpoint.tensor(tensor).is_some()
+    }
+
+    fn common(&self, model_type: &str) -> Result<Map<String, Value>> {
+        let mut map = Map::new();
+        let mut set = |key: &str, value: Value| map.insert(key.into(), value);
+        set("model_type", json!(model_type));
+        let rows = self.checkpoint.tensor("token_embd.weight").and_then(|t| t.shape.first());
+        let rows = rows.copied().ok_or_else(|| {
+            Error::file(self.checkpoint.origin(), "tensor `token_embd.weight` is missing")
+        })?;
+        set("vocab_size", json!(rows));
+        set("tie_word_embeddings", json!(!self.has("output.weight")));
+        let sizes = [
+            ("embedding_length", "hidden_size", "n_embd"),
+            ("block_count", "num_hidden_layers", "n_layer"),
+            ("attention.head_count", "num_attention_heads", "n_head"),
+            ("context_length", "max_position_embeddings", "n_positions"),
+            ("feed_forward_length", "intermediate_size", "n_inner"),
+        ];
+        for (key, name, old_name) in sizes {
+            let name = if model_type == "gpt2" { old_name } else { name };
+            set(name, json!(self.needed(key)?));
+        }
+        if model_type == "gpt2" {
+            if let Some(eps) = self.number("attention.layer_norm_epsilon") {
+                set("layer_norm_epsilon", json!(eps));
+            }
+            return Ok(map);
+        }
+        if let Some(heads) = self.size("attention.head_count_kv") {
+            set("num_key_value_heads", json!(heads));
+        }
+        let heads = self.needed("attention.head_count")?.max(1);
+        let head_dim = match self.size("attention.key_length") {
+            Some(width) => width,
+            None => self.needed("embedding_length")? / heads,
+        };
+        set("head_dim", json!(head_dim));
+        if let Some(eps) = self.number("attention.layer_norm_rms_epsilon") {
+            set("rms_norm_eps", json!(eps));
+        }
+        for (tensor, key) in
+            [("blk.0.attn_output.bias", "attention_bias"), ("blk.0.ffn_down.bias", "mlp_bias")]
+        {
+            if self.has(tensor) {
+                set(key, json!(true));
+            }
+        }
+        set("rope_parameters", self.rope(head_dim)?);
+        Ok(map)
+    }
+
+    fn rope(&self, head_dim: u64) -> Result<Value> {
+        let mut rope = Map::new();
+        if let Some(theta) = self.number("rope.freq_base") {
+            rope.insert("rope_theta".into(), json!(theta));
+        }
+        if let Some(turned) = self.size("rope.dimension_count").filter(|n| *n != head_dim) {
+            rope.insert("partial_rotary_factor".into(), json!(turned as f64 / head_dim as f64));
+        }
+        let kind = self.metadata.str(&self.key("rope.scaling.type")).unwrap_or("none");
+        // Before there were types there was one factor, of linear scaling.
+        let old = self.number("rope.scale_linear").filter(|factor| *factor != 1.0);
+        let kind = if kind == "none" && old.is_some() { "linear" } else { kind };
+        let kind = if kind == "none" { "default" } else { kind };
+        rope.insert("rope_type".into(), json!(kind));
+        if kind != "default" {
+            let factor = self.number("rope.scaling.factor").or(old);
+            let original = self.size("rope.scaling.original_context_length");
+            let attention = self.number("rope.scaling.attn_factor");
+            rope.extend(factor.map(|factor| ("factor".into(), json!(factor))));
+            if kind != "linear" {
+                let key = "original_max_position_embeddings";
+                rope.extend(original.map(|original| (key.into(), json!(original))));
+                rope.extend(attention.map(|factor| ("attention_factor".into(), json!(factor))));
+            }
+        }
+        self.divisors(rope)
+    }
+
+    /// Llama 3.1's scaling is not in the keys but in a tensor of divisors, one a frequency. They
+    /// are what LongRoPE's short and long divisors are.
+    fn divisors(&self, mut rope: Map<String, Value>) -> Result<Value> {
+        let Some(divisors) = self.checkpoint.numbers_of("rope_freqs.weight")? else {
+            return Ok(Value::Object(rope));
+        };
+        rope.insert("rope_type".into(), json!("longrope"));
+        rope.insert("short_factor".into(), json!(divisors));
+        rope.insert("long_factor".into(), json!(divisors));
+        rope.insert("attention_factor".into(), json!(1.0));
+        Ok(Value::Object(rope))
+    }
+}
+
+fn gemma2(reader: &Reader<'_>, map: &mut Map<String, Value>) {
+    let window = reader.size("attention.sliding_window");
+    map.extend(window.map(|window| ("sliding_window".into(), json!(window))));
+    for (key, name) in [
+        ("attn_logit_softcapping", "attn_logit_softcapping"),
+        ("final_logit_softcapping", "final_logit_softcapping"),
+    ] {
+        map.insert(name.into(), json!(reader.number(key)));
+    }
+    // No key says what the scores are scaled by. As in llama.cpp, the 27B model (46 layers) takes
+    // the embedding's width a head, every other the head's width.
+    let layers = reader.size("block_count").unwrap_or_default();
+    let (dim, heads) = (
+        reader.size("embedding_length").unwrap_or_default(),
+        reader.size("attention.head_count").unwrap_or_default().max(1),
+    );
+    let scalar = match (layers, map.get("head_dim")) {
+        (46, _) | (_, None) => json!(dim / heads),
+        (_, Some(head_dim)) => head_dim.clone(),
+    };
+    map.insert("query_pre_attn_scalar".into(), scalar);
+}
+
+/// llama.cpp's names, the same for every architecture.
+macro_rules! names {
+    (heads: $heads:expr, norms: $norms:expr) => {
+        Names {
+            prefixes: &[""],
+            entries: &[
+                plain(Param::TokenEmbedding, "token_embd"),
+                plain(Param::PositionEmbedding, "position_embd"),
+                stored(Param::AttentionNorm, "blk.{}.attn_norm", $norms),
+                stored(Param::Query, "blk.{}.attn_q", $heads),
+                stored(Param::Key, "blk.{}.attn_k", $heads),
+                plain(Param::Value, "blk.{}.attn_v"),
+                stored(Param::Query, "blk.{}.attn_qkv", Layout::FusedQkv),
+                stored(Param::Key, "blk.{}.attn_qkv", Layout::FusedQkv),
+                stored(Param::Value, "blk.{}.attn_qkv", Layout::FusedQkv),
+                plain(Param::AttentionOut, "blk.{}.attn_output"),
+                stored(Param::QueryNorm, "blk.{}.attn_q_norm", $norms),
+                stored(Param::KeyNorm, "blk.{}.attn_k_norm", $norms),
+                stored(Param::AttentionOutNorm, "blk.{}.post_attention_norm", $norms),
+                stored(Param::MlpNorm, "blk.{}.ffn_norm", $norms),
+                plain(Param::Gate, "blk.{}.ffn_gate"),
+                plain(Param::Up, "blk.{}.ffn_up"),
+                plain(Param::Down, "blk.{}.ffn_down"),
+                stored(Param::MlpOutNorm, "blk.{}.post_ffw_norm", $norms),
+                stored(Param::FinalNorm, "output_norm", $norms),
+                plain(Param::Head, "output"),
+            ],
+            // Read as part of the configuration.
+            ignored: &["rope_freqs.weight"],
+        }
+    };
+}
+
+const PLAIN: Names = names!(heads: Layout::Plain, norms: Layout::Plain);
+const PERMUTED: Names = names!(heads: Layout::PermutedHeads, norms: Layout::Plain);
+const GEMMA: Names = names!(heads: Layout::Plain, norms: Layout::PlusOne);

@@ -1,0 +1,26 @@
+//! Qwen 3 (Yang et al. 2025, 2505.09388): Llama with a norm on every query and key head.
+
+use super::common::{GatedDefaults, gated};
+use super::config::Config;
+use super::qwen2::upper_windows;
+use crate::error::Result;
+use crate::spec::{QkNorm, Spec};
+
+/// `Qwen3Config` to a [`Spec`].
+pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
+    let defaults = GatedDefaults {
+        head_dim: Some(128),
+        n_kv_heads: Some(32),
+        max_seq_len: 32_768,
+        ..GatedDefaults::default()
+    };
+    let mut spec = gated(config, defaults)?;
+    let attention_bias = config.flag_or("attention_bias", false)?;
+    for layer in &mut spec.layers {
+        layer.attention.qk_norm = Some(QkNorm::PerHead(layer.norm));
+        layer.attention.qkv_bias = attention_bias;
+        layer.attention.out_bias = attention_bias;
+    }
+    upper_windows(config, &mut spec)?;
+    Ok(spec)
+}

@@ -1,0 +1,159 @@
+//! One block: where its norms stand, and how its two branches meet the residual stream.
+
+use candle_core::Tensor;
+
+use super::attention::{Attention, Place};
+use super::mlp::Mlp;
+use super::norm::Norm;
+use super::probe::Site;
+use super::step::Step;
+use crate::error::Result;
+use crate::spec::{Layer, Wiring};
+use crate::weights::{Param, Weights};
+
+/// One decoder block.
+///
+/// ```text
+/// Pre:       x ──┬─ norm ─ attention ──── + ──┬─ norm ─ mlp ──── + ─
+///                └────────────────────────┘   └──────────────────┘
+/// Post:      x ──┬──────── attention ─ norm ─ + ──┬─────── mlp ─ norm ─ + ─
+/// Sandwich:  x ──┬─ norm ─ attention ─ norm ─ + ──┬ norm ─ mlp ─ norm ─ + ─
+/// Parallel:  x ──┬─ norm ─ attention ─┬─ + ─
+///                ├─ norm ─ mlp ───────┘  │      (one norm for both if shared)
+///                └───────────────────────┘
+/// ```
+#[derive(Debug)]
+pub struct Block {
+    attention: Attention,
+    mlp: Mlp,
+    norms: Norms,
+    layer: usize,
+    residual_scale: f64,
+}
+
+/// The norms that the wiring has.
+#[derive(Debug)]
+enum Norms {
+    Sequential { attention: Around, mlp: Around },
+    Parallel { attention: Norm, mlp: Option<Norm> },
+}
+
+/// The norms around one branch.
+#[derive(Debug)]
+struct Around {
+    before: Option<Norm>,
+    after: Option<Norm>,
+}
+
+impl Block {
+    pub(crate) fn load(
+        spec: &Layer,
+        dim: usize,
+        layer: usize,
+        place: Place,
+        weights: &Weights<'_>,
+    ) -> Result<Self> {
+        Ok(Self {
+            attention: Attention::load(&spec.attention, dim, layer, place, weights)?,
+            mlp: Mlp::load(&spec.feed_forward, dim, layer, weights)?,
+            norms: Norms::load(spec, dim, layer, weights)?,
+            layer,
+            residual_scale: spec.residual_scale,
+        })
+    }
+
+    /// # Shapes
+    /// (batch, seq, dim) → (batch, seq, dim)
+    pub(crate) fn forward(&self, x: Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        let x = step.listener.see(Site::ResidPre, x)?;
+        let x = match &self.norms {
+            Norms::Sequential { attention, mlp } => {
+                let branch = self.attend(&attention.enter(&x)?, step)?;
+                let x = (x + self.attended(attention.leave(branch)?, step)?)?;
+                let x = step.listener.see(Site::ResidMid, x)?;
+                let branch = self.feed(&mlp.enter(&x)?, step)?;
+                let branch = self.fed(mlp.leave(branch)?, step)?;
+                (x + branch)?
+            }
+            Norms::Parallel { attention, mlp } => {
+                let shared = attention.forward(&x)?;
+                let own = match mlp {
+                    Some(norm) => norm.forward(&x)?,
+                    None => shared.clone(),
+                };
+                let branch = self.attend(&shared, step)?;
+                let attended = self.attended(branch, step)?;
+                let branch = self.feed(&own, step)?;
+                let fed = self.fed(branch, step)?;
+                ((x + attended)? + fed)?
+            }
+        };
+        step.listener.see(Site::ResidPost, x)
+    }
+
+    fn attend(&self, x: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        let x = step.listener.see(Site::AttnIn, x.clone())?;
+        self.attention.forward(&x, self.layer, step)
+    }
+
+    fn attended(&self, branch: Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        step.listener.see(Site::AttnOut, self.scaled(branch)?)
+    }
+
+    fn feed(&self, x: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        let x = step.listener.see(Site::MlpIn, x.clone())?;
+        self.mlp.forward(&x)
+    }
+
+    fn fed(&self, branch: Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        step.listener.see(Site::MlpOut, self.scaled(branch)?)
+    }
+
+    fn scaled(&self, branch: Tensor) -> Result<Tensor> {
+        match self.residual_scale {
+            1.0 => Ok(branch),
+            scale => Ok((branch * scale)?),
+        }
+    }
+}
+
+impl Norms {
+    fn load(spec: &Layer, dim: usize, layer: usize, weights: &Weights<'_>) -> Result<Self> {
+        let norm = |param| Norm::load(weights, param, Some(layer), spec.norm, dim);
+        let around = |before: Option<Param>, after: Option<Param>| -> Result<Around> {
+            Ok(Around {
+                before: before.map(norm).transpose()?,
+                after: after.map(norm).transpose()?,
+            })
+        };
+        let (before, after) = match spec.wiring {
+            Wiring::Parallel { shared_norm } => {
+                let mlp = if shared_norm { None } else { Some(norm(Param::MlpNorm)?) };
+                return Ok(Self::Parallel { attention: norm(Param::AttentionNorm)?, mlp });
+            }
+            Wiring::Pre => (true, false),
+            Wiring::Post => (false, true),
+            Wiring::Sandwich => (true, true),
+        };
+        Ok(Self::Sequential {
+            attention: around(
+                before.then_some(Param::AttentionNorm),
+                after.then_some(Param::AttentionOutNorm),
+            )?,
+            mlp: around(before.then_some(Param::MlpNorm), after.then_some(Param::MlpOutNorm))?,
+        })
+    }
+}
+
+impl Around {
+    fn enter(&self, x: &Tensor) -> Result<Tensor> {
+        self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
+    }
+
+    fn leave(&self, branch: Tensor) -> Result<Tensor> {
+        match &self.after {
+            Some(norm) => norm.forward(&branch),
+            None => Ok(branch),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What tells the decoder where a token stands: tables added to embeddings, rotations of queries
+//! and keys, biases on scores. Who may see whom is `mask.rs`'s affair.
+
+use std::sync::Arc;
+
+use candle_core::{D, Device, Tensor};
+
+use super::grown::Grown;
+use super::rope::frequencies;
+use super::step::Positions;
+use crate::error::Result;
+use crate::kernels;
+use crate::spec::{self, AbsolutePosition, Rope};
+use crate::weights::{Matrix, Param, Weights};
+
+/// Positions added to embeddings.
+#[derive(Debug, Clone)]
+pub(crate) enum Absolute {
+    None,
+    Learned { table: Tensor, offset: usize }, // (max_seq_len + offset, dim)
+    Sinusoidal { theta: f64, dim: usize, grown: Arc<Grown> },
+}
+
+impl Absolute {
+    pub(crate) fn load(spec: &spec::Spec, weights: &Weights<'_>) -> Result<Self> {
+        Ok(match spec.embedding.position {
+            AbsolutePosition::None => Self::None,
+            AbsolutePosition::Learned { offset } => {
+                let shape = (spec.max_seq_len + offset, spec.dim);
+                let table = match weights.table(Param::PositionEmbedding, shape)? {
+                    Matrix::Dense(table) => table,
+                    Matrix::Quantised(table) => {
+                        table.dequantize(weights.device())?.to_dtype(weights.dtype())?
+                    }
+                };
+                Self::Learned { table, offset }
+            }
+            AbsolutePosition::Sinusoidal { theta } => {
+                Self::Sinusoidal { theta, dim: spec.dim, grown: Arc::default() }
+            }
+        })
+    }
+
+    /// Adds the positions' rows to `x`, (batch, seq, dim).
+    pub(crate) fn add(&self, x: &Tensor, positions: &Positions) -> Result<Tensor> {
+        let rows = match self {
+            Self::None => return Ok(x.clone()),
+            Self::Learned { table, offset } => positions.pick(table, *offset)?,
+            Self::Sinusoidal { theta, dim, grown } => {
+                let make = |rows| sinusoids(*theta, *dim, rows, x.device());
+                let table = grown.table(0, positions.length(), make)?;
+                positions.pick(&table, 0)?.to_dtype(x.dtype())?
+            }
+        };
+        Ok(x.broadcast_add(&rows)?)
+    }
+}
+
+/// `PE(p, 2i) = sin(p / theta^(2i/dim))`, `PE(p, 2i+1) = cos(p / theta^(2i/dim))`
+/// (Vaswani et al. 2017, section 3.5), (rows, dim).
+fn sinusoids(theta: f64, dim: usize, rows: usize, device: &Device) -> Result<Tensor> {
+    let value = |position: usize, i: usize| {
+        let angle = position as f64 / theta.powf((i - i % 2) as f64 / dim as f64);
+        (if i.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+    };
+    let table: Vec<f32> = (0..rows).flat_map(|p| (0..dim).map(move |i| value(p, i))).collect();
+    Ok(Tensor::from_vec(table, (rows, dim), device)?)
+}
+
+/// Rotations of queries and keys (Su et al. 2021, 2104.09864). Layers with the same [`Rope`] share
+/// one table.
+#[derive(Debug)]
+pub(crate) struct Rotary {
+    rope: Rope,
+    cos: Grown,
+    sin: Grown,
+}
+
+impl Rotary {
+    pub(crate) fn new(rope: Rope) -> Self {
+        Self { rope, cos: Grown::default(), sin: Grown::default() }
+    }
+
+    /// # Shapes
+    /// (batch, heads, seq, head_dim) → the same
+    pub(crate) fn rotate(&self, x: &Tensor, positions: &Positions) -> Result<Tensor> {
+        let (cos, sin) = self.tables(positions, x.device())?;
+        let (cos, sin) = (positions.pick(&cos, 0)?, positions.pick(&sin, 0)?); // (batch|1, seq, rotary/2)
+        let (head_dim, rotary_dim) = (x.dim(D::Minus1)?, self.rope.rotary_dim);
+        if rotary_dim == head_dim {
+            return turn(&x.contiguous()?, &cos, &sin, self.rope.interleaved);
+        }
+        let turned = x.narrow(D::Minus1, 0, rotary_dim)?.contiguous()?;
+        let kept = x.narrow(D::Minus1, rotary_dim, head_dim - rotary_dim)?;
+        let turned = turn(&turned, &cos, &sin, self.rope.interleaved)?;
+        Ok(Tensor::cat(&[turned, kept.contiguous()?], D::Minus1)?)
+    }
+
+    /// Cosines and sines, (positions, rotary_dim / 2), f32 whatever the weights are.
+    fn tables(&self, positions: &Positions, device: &Device) -> Result<(Tensor, Tensor)> {
+        let length = positions.length();
+        let (frequencies, factor) = frequencies(&self.rope, length);
+        // A table made for another set of frequencies is of no use.
+        let key = match self.rope.scaling.depends_on_length() {
+            true => frequencies.iter().fold(1, |key, f| key * 31 + u64::from(f.to_bits()) % 65521),
+            false => 0,
+        };
+        let make = |rows: usize, turn: fn(f64) -> f64| -> Result<Tensor> {
+            let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
+            let table: Vec<f32> =
+                angles.map(|angle| (turn(f64::from(angle)) * factor) as f32).collect();
+            Ok(Tensor::from_vec(table, (rows, frequencies.len()), device)?)
+        };
+        let cos = self.cos.table(key, length, |rows| make(rows, f64::cos))?;
+        let sin = self.sin.table(key, length, |rows| make(rows, f64::sin))?;
+        Ok((cos, sin))
+    }
+}
+
+/// Turns every pair of `x` (batch, heads, seq, rotary_dim) by its angle.
+fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+    if let Some(turned) = kernels::rotate(x, cos, sin, interleaved)? {
+        return Ok(turned);
+    }
+    let dtype = x.dtype();
+    let (batch, heads, seq, dim) = x.dims4()?;
+    let (cos, sin) = (cos.unsqueeze(1)?.to_dtype(dtype)?, sin.unsqueeze(1)?.to_dtype(dtype)?);
+    // Pairs are split along an axis of their own: the last, (…, dim/2, 2), or the one before.
+    let (shape, axis) = match interleaved {
+        true => ((batch, heads, seq, dim / 2, 2), 4),
+        false => ((batch, heads, seq, 2, dim / 2), 3),
+    };
+    let pairs = x.reshape(shape)?;
+    let a = pairs.narrow(axis, 0, 1)?.squeeze(axis)?; // (batch, heads, seq, dim/2)
+    let b = pairs.narrow(axis, 1, 1)?.squeeze(axis)?;
+    let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let turned_b = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
+    Ok(Tensor::stack(&[turned_a, turned_b], axis)?.reshape((batch, heads, seq, dim))?)
+}
+
+/// A bias on scores, linear in the distance (Press et al. 2021, 2108.12409).
+#[derive(Debug)]
+pub(crate) struct AlibiBias {
+    slopes: Vec<f64>,
+    grown: Grown,
+}
+
+impl AlibiBias {
+    pub(crate) fn new(alibi: &spec::Alibi) -> Self {
+        Self { slopes: alibi.slopes.clone(), grown: Grown::default() }
+    }
+
+    /// `slope · (key − query)`, (heads, seq, keys), where the last query stands at the last key.
+    /// Padding moves both alike, so one bias serves every row.
+    pub(crate) fn bias(&self, seq: usize, keys: usize, device: &Device) -> Result<Tensor> {
+        if seq == 1 {
+            // The row of the last key, cut from a table: no work per token.
+            let make = |rows: usize| -> Result<Tensor> { self.row(rows, device) };
+            let table = self.grown.table(0, keys, make)?; // (rows, heads): nearest key first
+            let row = table.narrow(0, table.dim(0)? - keys, keys)?;
+            return Ok(row.t()?.unsqueeze(1)?); // (heads, 1, keys)
+        }
+        let heads = self.slopes.len();
+        let first = keys - seq;
+        let mut bias = Vec::with_capacity(heads * seq * keys);
+        for slope in &self.slopes {
+            for query in first..keys {
+                bias.extend((0..keys).map(|key| (slope * (key as f64 - query as f64)) as f32));
+            }
+        }
+        Ok(Tensor::from_vec(bias, (heads, seq, keys), device)?)
+    }
+
+    fn row(&self, rows: usize, device: &Device) -> Result<Tensor> {
+        let last = rows as f64 - 1.0;
+        let table: Vec<f32> = (0..rows)
+            .flat_map(|key| self.slopes.iter().map(move |s| (s * (key as f64 - last)) as f32))
+            .collect();
+        Ok(Tensor::from_vec(table, (rows, self.slopes.len()), device)?)
+    }
+}

@@ -1,0 +1,86 @@
+//! What one forward pass needs besides tensors: where its tokens stand, who may see whom, the
+//! cache, and who listens. It computes no activation.
+
+use candle_core::{Device, Tensor};
+
+use super::cache::Cache;
+use super::mask::Masks;
+use super::probe::{Listener, Probe};
+use crate::error::Result;
+
+/// Travels through every layer of one forward pass.
+pub(crate) struct Step<'a> {
+    pub(crate) positions: Positions,
+    pub(crate) masks: Masks,
+    pub(crate) cache: Option<&'a mut Cache>,
+    pub(crate) listener: Listener<'a>,
+}
+
+impl<'a> Step<'a> {
+    /// `seq` new tokens after what the cache holds, of `length` positions in use when the whole
+    /// call is done.
+    pub(crate) fn new(
+        seq: usize,
+        length: usize,
+        cache: Option<&'a mut Cache>,
+        probe: Option<&'a mut dyn Probe>,
+        device: &Device,
+    ) -> Result<Self> {
+        let start = cache.as_ref().map_or(0, |cache| cache.len());
+        let padding: &[usize] = cache.as_ref().map_or(&[], |cache| cache.padding());
+        let positions = Positions::new(start, seq, length, padding, device)?;
+        let hidden = match cache.as_ref() {
+            Some(cache) if seq == 1 => cache.padding_mask(start + 1, device)?,
+            _ => None,
+        };
+        let masks = Masks::new(start, seq, padding, hidden, device.clone());
+        Ok(Self { positions, masks, cache, listener: Listener::new(probe) })
+    }
+}
+
+/// Where the tokens of one forward pass stand.
+#[derive(Debug)]
+pub(crate) struct Positions {
+    start: usize,
+    seq: usize,
+    length: usize,
+    rows: Option<Tensor>, // (batch · seq), u32; only where rows differ
+    batch: usize,
+}
+
+impl Positions {
+    fn new(
+        start: usize,
+        seq: usize,
+        length: usize,
+        padding: &[usize],
+        device: &Device,
+    ) -> Result<Self> {
+        let rows = if padding.iter().any(|pad| *pad > 0) {
+            let position = |slot: usize, pad: usize| slot.saturating_sub(pad) as u32;
+            let rows: Vec<u32> = padding
+                .iter()
+                .flat_map(|pad| (start..start + seq).map(move |slot| position(slot, *pad)))
+                .collect();
+            Some(Tensor::new(rows, device)?)
+        } else {
+            None
+        };
+        Ok(Self { start, seq, length: length.max(start + seq), rows, batch: padding.len() })
+    }
+
+    /// Positions in use when the call is done.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The positions' rows of `table` (positions + offset, width): (seq, width), the same for
+    /// every row of the batch, or (batch, seq, width).
+    pub(crate) fn pick(&self, table: &Tensor, offset: usize) -> Result<Tensor> {
+        let Some(rows) = &self.rows else {
+            return Ok(table.narrow(0, self.start + offset, self.seq)?);
+        };
+        let rows = (rows + offset as f64)?;
+        Ok(table.index_select(&rows, 0)?.reshape((self.batch, self.seq, ()))?)
+    }
+}

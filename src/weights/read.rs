@@ -1,0 +1,212 @@
+//! Chosen rows and columns of a stored tensor, copied out. The file is mapped a window at a time,
+//! so that the pages it costs stay few, and nothing outside the choice is copied. What the rows
+//! mean is not known here.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
+
+use super::checkpoint::Checkpoint;
+use super::dtype::{Element, StoredDtype, decode};
+use super::file::Stored;
+use crate::error::{Error, Result};
+use crate::kernels::map::Map;
+
+/// Elements mapped at a time.
+const WINDOW: usize = 1 << 22;
+
+/// What of a tensor is wanted. Rows are those of the stored tensor; a vector's are its elements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// In the order wanted.
+    pub(super) rows: Vec<Range<usize>>,
+    /// Of each row.
+    pub(super) columns: Range<usize>,
+    /// The result is turned from (rows, columns) to (columns, rows).
+    pub(super) transposed: bool,
+}
+
+impl Choice {
+    fn n_rows(&self) -> usize {
+        self.rows.iter().map(Range::len).sum()
+    }
+}
+
+impl Checkpoint {
+    /// The choice as a dense matrix (rows, columns) on `device`, dequantised where it is
+    /// quantised.
+    pub(super) fn dense(
+        &self,
+        stored: &Stored,
+        choice: &Choice,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let (rows, columns) = (choice.n_rows(), choice.columns.len());
+        let shape = (rows, columns);
+        let cpu = Device::Cpu;
+        let tensor = match dtype {
+            DType::F64 => Tensor::from_vec(self.numbers::<f64>(stored, choice)?, shape, &cpu)?,
+            DType::F32 => Tensor::from_vec(self.numbers::<f32>(stored, choice)?, shape, &cpu)?,
+            DType::F16 => Tensor::from_vec(self.numbers::<f16>(stored, choice)?, shape, &cpu)?,
+            DType::BF16 => Tensor::from_vec(self.numbers::<bf16>(stored, choice)?, shape, &cpu)?,
+            other => {
+                return Err(Error::request(
+                    "dtype",
+                    format!("{other:?} is no dtype to compute in"),
+                ));
+            }
+        };
+        let tensor = if choice.transposed { tensor.t()?.contiguous()? } else { tensor };
+        Ok(tensor.to_device(device)?)
+    }
+
+    /// The chosen rows of a quantised tensor as they are, (rows, columns).
+    pub(super) fn quantised(
+        &self,
+        stored: &Stored,
+        choice: &Choice,
+        dtype: GgmlDType,
+        device: &Device,
+    ) -> Result<Arc<QTensor>> {
+        let columns = stored.row_len();
+        if choice.transposed || choice.columns != (0..columns) {
+            let problem = format!(
+                "tensor `{}` is {} and would have to be turned round, which its blocks do not \
+                 allow; run it dequantised",
+                stored.info.name, stored.info.dtype
+            );
+            return Err(Error::file(&self.files[stored.file].path, problem));
+        }
+        let shape = (choice.n_rows(), columns);
+        let bytes = self.row_bytes(stored) as usize * shape.0;
+        let mut data = Blocks::with_capacity(bytes);
+        self.for_each(stored, &choice.rows, &mut |rows| {
+            data.0.extend_from_slice(rows);
+            Ok(())
+        })?;
+        Ok(Arc::new(data.tensor(dtype, shape, device)?))
+    }
+
+    /// A small tensor's numbers, in f32; `None` where there is no such tensor. For tables that
+    /// belong to the configuration, such as llama.cpp's RoPE divisors.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be read.
+    pub fn numbers_of(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(index) = self.position(name) else { return Ok(None) };
+        let stored = &self.tensors[index];
+        let (rows, columns) = (stored.rows(), stored.row_len());
+        #[allow(clippy::single_range_in_vec_init, reason = "one range of rows is meant")]
+        let choice = Choice { rows: vec![0..rows], columns: 0..columns, transposed: false };
+        Ok(Some(self.numbers::<f32>(stored, &choice)?))
+    }
+
+    /// The chosen numbers, row after row.
+    fn numbers<T: Element>(&self, stored: &Stored, choice: &Choice) -> Result<Vec<T>> {
+        let mut out = Vec::with_capacity(choice.n_rows() * choice.columns.len());
+        let (row_len, columns) = (stored.row_len(), &choice.columns);
+        self.for_each(stored, &choice.rows, &mut |rows| {
+            if let StoredDtype::Quantised(dtype) = stored.info.dtype {
+                let shape = (rows.len() / self.row_bytes(stored) as usize, row_len);
+                let mut blocks = Blocks::with_capacity(rows.len());
+                blocks.0.extend_from_slice(rows);
+                let tensor = blocks.tensor(dtype, shape, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+                let tensor = tensor.narrow(1, columns.start, columns.len())?.flatten_all()?;
+                out.extend(tensor.to_vec1::<f32>()?.into_iter().map(T::of_f32));
+                return Ok(());
+            }
+            let known = if columns.len() == row_len {
+                decode(stored.info.dtype, rows, &mut out)
+            } else {
+                let size = stored.info.dtype.block().1;
+                let wanted = columns.start * size..columns.end * size;
+                rows.chunks_exact(row_len * size)
+                    .all(|row| decode(stored.info.dtype, &row[wanted.clone()], &mut out))
+            };
+            if known { Ok(()) } else { Err(self.not_a_float(stored)) }
+        })?;
+        Ok(out)
+    }
+
+    fn not_a_float(&self, stored: &Stored) -> Error {
+        let problem = format!(
+            "tensor `{}` is stored as {}, from which no parameter can be read",
+            stored.info.name, stored.info.dtype
+        );
+        Error::file(&self.files[stored.file].path, problem)
+    }
+
+    pub(super) fn row_bytes(&self, stored: &Stored) -> u64 {
+        let (elements, bytes) = stored.info.dtype.block();
+        (stored.row_len() / elements * bytes) as u64
+    }
+
+    /// Hands the bytes of the rows to `each`, in order, in pieces of whole rows.
+    pub(super) fn for_each(
+        &self,
+        stored: &Stored,
+        rows: &[Range<usize>],
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let file = &self.files[stored.file];
+        let row_bytes = self.row_bytes(stored);
+        if row_bytes == 0 {
+            return Ok(());
+        }
+        for (window, pieces) in windows(rows, (WINDOW / stored.row_len().max(1)).max(1)) {
+            let at = |row: usize| stored.offset + row as u64 * row_bytes;
+            let map = Map::new(&file.file, at(window.start)..at(window.end)).map_err(|e| {
+                Error::file(&file.path, format!("tensor `{}`: {e}", stored.info.name))
+            })?;
+            for piece in pieces {
+                let start = (piece.start - window.start) * row_bytes as usize;
+                each(&map[start..start + piece.len() * row_bytes as usize])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Groups row ranges, cut to at most `limit` rows, into windows that span at most `limit`.
+fn windows(rows: &[Range<usize>], limit: usize) -> Vec<(Range<usize>, Vec<Range<usize>>)> {
+    let mut windows: Vec<(Range<usize>, Vec<Range<usize>>)> = Vec::new();
+    for range in rows {
+        let mut start = range.start;
+        while start < range.end {
+            let piece = start..range.end.min(start + limit);
+            start = piece.end;
+            if let Some((span, pieces)) = windows.last_mut() {
+                let wider = span.start.min(piece.start)..span.end.max(piece.end);
+                if wider.len() <= limit {
+                    *span = wider;
+                    pieces.push(piece);
+                    continue;
+                }
+            }
+            windows.push((piece.clone(), vec![piece]));
+        }
+    }
+    windows
+}
+
+/// Bytes of ggml blocks; these begin with 16-bit numbers, and candle insists on their alignment.
+struct Blocks(Vec<u8>, usize);
+
+impl Blocks {
+    fn with_capacity(bytes: usize) -> Self {
+        let mut data = Vec::with_capacity(bytes + 1);
+        let skip = data.as_ptr() as usize % 2;
+        data.resize(skip, 0);
+        Self(data, skip)
+    }
+
+    fn tensor(&self, dtype: GgmlDType, shape: (usize, usize), device: &Device) -> Result<QTensor> {
+        let storage = QStorage::from_data(Cow::Borrowed(&self.0[self.1..]), device, dtype)?;
+        Ok(QTensor::new(storage, shape)?)
+    }
+}
