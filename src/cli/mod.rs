@@ -6,8 +6,11 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod options;
+mod output;
 mod progress;
+mod prompts;
 mod pull;
+mod sampling;
 
 use std::process::ExitCode;
 
