@@ -207,7 +207,8 @@ fn vocabulary(metadata: &GgufMetadata) -> Option<GgufVocab> {
     let id = |name: &str| metadata.u64(&key(name)).and_then(|id| u32::try_from(id).ok());
     let numbers = |name: &str| metadata.i64s(&key(name)).unwrap_or_default();
     Some(GgufVocab {
-        model: metadata.str(&key("model"))?.into(),
+        // llama.cpp writes "none" where a checkpoint came without one.
+        model: metadata.str(&key("model")).filter(|model| *model != "none")?.into(),
         pre: metadata.str(&key("pre")).map(String::from),
         tokens: owned(metadata.strings(&key("tokens"))?),
         scores: metadata

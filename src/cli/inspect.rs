@@ -12,9 +12,6 @@ use crate::inspect::Summary;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Positions to reckon the cache's memory for [default: all that the model has]
-    #[arg(long, value_name = "N")]
-    context: Option<usize>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (dtype, dequantise) = opened.dtype(&options);
     let as_stored = !dequantise && opened.checkpoint.stored_dtype().is_none();
     head(&mut out, &summary)?;
-    let context = args.context.unwrap_or(summary.max_seq_len);
+    let context = summary.max_seq_len;
     let cache = summary.cache_numbers_per_position * dtype.size_in_bytes();
     writeln!(
         out,

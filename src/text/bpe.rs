@@ -66,13 +66,9 @@ pub(super) fn stage<T: DeserializeOwned>(description: Value) -> Result<T> {
         .map_err(|e| Error::Tokenizer(format!("{e} in {description}")))
 }
 
-/// Byte-level BPE's pre-tokenizer: cut at each pattern in turn, then spell bytes. With
-/// `add_prefix_space` a text begins like a word in its middle.
-pub(super) fn byte_level_after(patterns: &[&str], add_prefix_space: bool) -> Value {
+/// Byte-level BPE's pre-tokenizer: cut at each pattern in turn, then spell bytes.
+pub(super) fn byte_level_after(patterns: &[&str]) -> Value {
     let mut stages = splits(patterns);
-    if add_prefix_space {
-        stages.insert(0, byte_level(true, false));
-    }
     stages.push(byte_level(false, false));
     json!({"type": "Sequence", "pretokenizers": stages})
 }
@@ -86,7 +82,8 @@ pub(super) fn splits(patterns: &[&str]) -> Vec<Value> {
     patterns.iter().map(split).collect()
 }
 
-/// GPT-2's byte alphabet, as pre-tokenizer or decoder.
+/// GPT-2's byte alphabet, as pre-tokenizer or decoder; `use_regex` cuts by GPT-2's pattern too,
+/// and `add_prefix_space` lets a text begin like a word in its middle.
 pub(super) fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": true,
            "use_regex": use_regex})

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::bpe::{self, BpeParts};
-use super::pre::{GPT2, QWEN2};
+use super::pre::QWEN2;
 use super::precheck;
 use super::tokenizer::{Specials, Tokenizer};
 use crate::error::{Error, Result};
@@ -63,9 +63,12 @@ fn from_vocab_and_merges(
         merges.push(merge);
     }
     let class = config.string("tokenizer_class").unwrap_or("GPT2Tokenizer").to_string();
-    let (pattern, nfc) = match class.trim_end_matches("Fast") {
-        "GPT2Tokenizer" | "PreTrainedTokenizer" | "TokenizersBackend" => (GPT2, false),
-        "Qwen2Tokenizer" => (QWEN2, true),
+    let prefix_space = config.bool("add_prefix_space").unwrap_or(false);
+    let (pre, nfc) = match class.trim_end_matches("Fast") {
+        "GPT2Tokenizer" | "PreTrainedTokenizer" | "TokenizersBackend" => {
+            (bpe::byte_level(prefix_space, true), false)
+        }
+        "Qwen2Tokenizer" => (bpe::byte_level_after(&[QWEN2]), true),
         _ => {
             let problem = format!(
                 "tokenizer_class {class} needs a tokenizer.json; from vocab.json and merges.txt \
@@ -82,9 +85,7 @@ fn from_vocab_and_merges(
             bpe::stage(serde_json::json!({"type": "NFC"}))?;
         tokenizer.with_normalizer(Some(normalizer)).map_err(|e| Error::file(vocab_path, e))?;
     }
-    let prefix_space = config.bool("add_prefix_space").unwrap_or(false);
-    let pre: tokenizers::PreTokenizerWrapper =
-        bpe::stage(bpe::byte_level_after(&[pattern], prefix_space))?;
+    let pre: tokenizers::PreTokenizerWrapper = bpe::stage(pre)?;
     tokenizer.with_pre_tokenizer(Some(pre));
     tokenizer.with_decoder(Some(bpe::stage::<tokenizers::DecoderWrapper>(bpe::byte_level(
         false, true,

@@ -136,7 +136,7 @@ fn byte_level(vocab: &GgufVocab) -> Result<Built> {
         let normalizer: NormalizerWrapper = bpe::stage(json!({"type": "NFC"}))?;
         inner.with_normalizer(Some(normalizer)).map_err(|e| wrong(e.to_string()))?;
     }
-    let pre: PreTokenizerWrapper = bpe::stage(bpe::byte_level_after(patterns, false))?;
+    let pre: PreTokenizerWrapper = bpe::stage(bpe::byte_level_after(patterns))?;
     inner.with_pre_tokenizer(Some(pre));
     inner.with_decoder(Some(bpe::stage::<DecoderWrapper>(bpe::byte_level(false, true))?));
     Ok(Built { inner, adds_bos, notices })

@@ -291,6 +291,9 @@ fn offline_the_cache_is_all_there_is() {
     server.log();
     assert_eq!(resolve(REPO, &offline, &mut Told::default()).unwrap(), path);
     assert!(server.log().is_empty());
+    let other = Hub { endpoint: "http://127.0.0.1:1".into(), ..hub(&server, cache.path()) };
+    let error = problem(resolve("org/other", &other, &mut Told::default()));
+    assert!(error.contains("cannot be reached") && error.contains("does not have it"), "{error}");
     // Without the flag but without a network: the same, and it is said.
     offline.offline = false;
     offline.endpoint = "http://127.0.0.1:1".into();
@@ -413,6 +416,8 @@ fn the_environment() {
     ]);
     assert_eq!((set.cache.as_path(), set.token.as_deref()), (Path::new("/cache"), Some("own")));
     assert!(!set.offline);
+    let set = hub(&[("HOME", "/home/me"), ("HF_HOME", "~/hf")]);
+    assert_eq!(set.cache, Path::new("/home/me/hf/hub"));
 }
 
 #[test]
