@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::generate::Prompt;
 use crate::model::Model;
+use crate::text::{Message, RenderOptions};
 
 /// What is continued.
 #[derive(Debug, Clone, Args)]
@@ -51,7 +52,7 @@ pub(crate) struct Named {
 struct Line {
     prompt: Option<String>,
     prompt_ids: Option<Vec<u32>>,
-    messages: Option<Vec<Value>>,
+    messages: Option<Vec<Message>>,
     id: Option<Value>,
     max_tokens: Option<usize>,
     seed: Option<u64>,
@@ -104,7 +105,7 @@ fn named(line: Line, model: &Model, wording: &Wording<'_>) -> Result<Named> {
     let mut prompt = match (line.prompt, line.prompt_ids, line.messages) {
         (Some(text), None, None) => worded(&text, model, wording)?,
         (None, Some(ids), None) => Prompt::from(ids),
-        (None, None, Some(messages)) => conversation(messages, model)?,
+        (None, None, Some(messages)) => conversation(&messages, model)?,
         _ => return Err(Error::request("line", "one of prompt, prompt_ids and messages")),
     };
     (prompt.max_tokens, prompt.seed) = (line.max_tokens, line.seed);
@@ -114,8 +115,9 @@ fn named(line: Line, model: &Model, wording: &Wording<'_>) -> Result<Named> {
 /// A text as tokens: as it stands, or as what a user says.
 fn worded(text: &str, model: &Model, wording: &Wording<'_>) -> Result<Prompt> {
     if wording.chat {
-        let system = wording.system.map(|text| message("system", text));
-        return conversation(system.into_iter().chain([message("user", text)]).collect(), model);
+        let system = wording.system.map(Message::system);
+        let messages: Vec<Message> = system.into_iter().chain([Message::user(text)]).collect();
+        return conversation(&messages, model);
     }
     let Some(tokenizer) = &model.tokenizer else {
         let problem = "the model has no tokenizer; give the prompt as --prompt-ids 3,1,2";
@@ -132,16 +134,22 @@ fn worded(text: &str, model: &Model, wording: &Wording<'_>) -> Result<Prompt> {
     Ok(Prompt { text: Some(text.into()), ..Prompt::from(ids) })
 }
 
-fn message(role: &str, content: &str) -> Value {
-    serde_json::json!({ "role": role, "content": content })
-}
-
-fn conversation(_messages: Vec<Value>, model: &Model) -> Result<Prompt> {
-    let Some(_template) = &model.chat_template else {
-        let problem = "the model has none; give a plain prompt, or a model made for chat";
+/// A conversation as tokens, up to where the model is to speak: after the last message, or inside
+/// it where it is the model's own.
+fn conversation(messages: &[Message], model: &Model) -> Result<Prompt> {
+    let (Some(template), Some(tokenizer)) = (&model.chat_template, &model.tokenizer) else {
+        let problem = "the model has none; give a plain prompt, or take a model made for chat";
         return Err(Error::Template(problem.into()));
     };
-    Err(Error::Template("not there yet".into()))
+    let goes_on = messages.last().is_some_and(|message| message.role == "assistant");
+    let options = RenderOptions {
+        add_generation_prompt: !goes_on,
+        continue_final_message: goes_on,
+        ..RenderOptions::default()
+    };
+    let text = template.render(messages, &options)?;
+    let ids = tokenizer.encode(&text, false)?;
+    Ok(Prompt { text: Some(text), ..Prompt::from(ids) })
 }
 
 fn named_file(file: &Path) -> &Path {
