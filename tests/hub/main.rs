@@ -416,8 +416,8 @@ fn the_environment() {
     ]);
     assert_eq!((set.cache.as_path(), set.token.as_deref()), (Path::new("/cache"), Some("own")));
     assert!(!set.offline);
-    let set = hub(&[("HOME", "/home/me"), ("HF_HOME", "~/hf")]);
-    assert_eq!(set.cache, Path::new("/home/me/hf/hub"));
+    let set = hub(&[("HOME", "/u/me"), ("HF_HOME", "~/hf")]);
+    assert_eq!(set.cache, Path::new("/u/me/hf/hub"));
 }
 
 #[test]
