@@ -184,7 +184,18 @@ impl Opened {
     /// # Errors
     /// [`Error::Template`] or [`Error::File`] where it cannot be read.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
-        Ok(None)
+        let Some(metadata) = self.checkpoint.gguf() else {
+            return ChatTemplate::from_folder(self.checkpoint.folder());
+        };
+        let Some(source) = metadata.str("tokenizer.chat_template") else { return Ok(None) };
+        let tokens = metadata.strings("tokenizer.ggml.tokens").unwrap_or_default();
+        let token = |kind: &str| {
+            let id = metadata.u64(&format!("tokenizer.ggml.{kind}_token_id"))?;
+            let token = tokens.get(usize::try_from(id).ok()?)?;
+            Some((format!("{kind}_token"), (*token).to_string()))
+        };
+        let tokens = ["bos", "eos", "unk", "pad"].into_iter().filter_map(token);
+        Ok(Some(ChatTemplate::new(source, tokens)?))
     }
 
     /// Ids that end a text: the generation's, else the model's, and where neither says, the
