@@ -7,6 +7,7 @@ mod gemma2;
 mod gguf;
 mod gpt2;
 mod gpt_neox;
+mod irrelevant;
 mod llama;
 mod mistral;
 mod qwen2;
@@ -72,7 +73,7 @@ pub fn describe(
     let family = find(model_type, origin)?;
     config.only("is_encoder_decoder", &Value::Bool(false))?;
     let spec = (family.spec)(&config)?;
-    config.irrelevant(config::IRRELEVANT);
+    config.irrelevant(irrelevant::IRRELEVANT);
     let keys = config.finish(allow_unknown_keys)?;
     spec.validate()?;
     Ok(Described { family, spec, keys })

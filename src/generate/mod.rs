@@ -1,1 +1,24 @@
-//! From a prompt to tokens.
+//! From a prompt to a continuation: choosing tokens, stopping, streaming text, and the loop that
+//! drives the decoder. It loads nothing and prints nothing.
+
+mod candidates;
+mod completion;
+mod finite;
+mod history;
+mod logprobs;
+mod process;
+mod request;
+mod row;
+mod run;
+mod sampler;
+mod sampling;
+mod session;
+mod stop;
+
+pub use completion::{Completion, FinishReason, Timings};
+pub use logprobs::{Logprob, Scored};
+pub use request::{Detokenize, Event, Prompt, Request, Voice};
+pub use run::{Listener, generate};
+pub use sampler::Sampler;
+pub use sampling::Sampling;
+pub use session::Session;

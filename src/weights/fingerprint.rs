@@ -13,8 +13,9 @@ use crate::kernels::map::Map;
 const PIECE: u64 = 1 << 22;
 
 impl Checkpoint {
-    /// SHA-256 over the bytes of `config.json` (where there is one) and of every weights file, in
-    /// the order of their names. Reads everything.
+    /// SHA-256 over the bytes of `config.json` (where there is one; a GGUF has its own inside) and
+    /// of every weights file, in the order of their names, as `scripts/reference.py` has it. Reads
+    /// everything.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -48,7 +49,7 @@ impl Checkpoint {
     fn hash_of_config(&self) -> Result<Sha256> {
         let mut hash = Sha256::new();
         let config = self.folder().join("config.json");
-        if config.is_file() {
+        if self.gguf().is_none() && config.is_file() {
             hash.update(std::fs::read(&config).map_err(|e| Error::file(&config, e))?);
         }
         Ok(hash)

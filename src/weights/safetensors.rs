@@ -1,6 +1,7 @@
 //! The header of a safetensors file, checked against the file's size before anything is
 //! allocated. The data are not touched.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::Read;
 
@@ -37,52 +38,50 @@ pub(super) fn open(file: &DataFile) -> Result<Vec<Stored>> {
 
 /// Checks every entry, and that together they fill the rest of the file exactly.
 fn check(file: &DataFile, start: u64, entries: Vec<(String, Entry)>) -> Result<Vec<Stored>> {
-    let mut tensors = Vec::with_capacity(entries.len());
-    for (name, entry) in entries {
-        let fail = |problem: String| Error::file(&file.path, format!("tensor `{name}` {problem}"));
-        let dtype = dtype(&entry.dtype)
-            .ok_or_else(|| fail(format!("has the unknown dtype `{}`", entry.dtype)))?;
-        let [begin, end] = entry.data_offsets;
-        if begin > end || end > file.len - start {
-            return Err(fail(format!(
-                "claims the bytes {begin} to {end}, the file holds {} of data",
-                file.len - start
-            )));
-        }
-        match dtype.bytes(&entry.shape) {
-            Some(bytes) if bytes == end - begin => {}
-            bytes => {
-                return Err(fail(format!(
-                    "has shape {:?} in {dtype}, which is {} bytes, but claims {}",
-                    entry.shape,
-                    bytes.map_or("too many".into(), |n| n.to_string()),
-                    end - begin
-                )));
-            }
-        }
-        tensors.push(Stored::new(name, entry.shape, dtype, end - begin, start + begin));
-    }
+    let entries = entries.into_iter().map(|(name, entry)| check_entry(file, start, name, entry));
+    let mut tensors = entries.collect::<Result<Vec<Stored>>>()?;
     tensors.sort_by_key(|t| (t.offset, t.info.bytes));
     let mut expected = start;
     for tensor in &tensors {
-        if tensor.offset != expected {
-            let problem = if tensor.offset < expected {
-                "overlaps the one before"
-            } else {
-                "leaves a hole before it"
-            };
-            return Err(Error::file(
-                &file.path,
-                format!("tensor `{}` {problem}", tensor.info.name),
-            ));
-        }
-        expected += tensor.info.bytes;
+        let problem = match tensor.offset.cmp(&expected) {
+            Ordering::Less => "overlaps the one before",
+            Ordering::Greater => "leaves a hole before it",
+            Ordering::Equal => {
+                expected += tensor.info.bytes;
+                continue;
+            }
+        };
+        return Err(Error::file(&file.path, format!("tensor `{}` {problem}", tensor.info.name)));
     }
     if expected != file.len {
         let problem = format!("its tensors end at byte {expected}, the file has {}", file.len);
         return Err(Error::file(&file.path, problem));
     }
     Ok(tensors)
+}
+
+/// Checks that one entry lies inside the file and is as long as its shape says.
+fn check_entry(file: &DataFile, start: u64, name: String, entry: Entry) -> Result<Stored> {
+    let fail = |problem: String| Error::file(&file.path, format!("tensor `{name}` {problem}"));
+    let dtype = dtype(&entry.dtype)
+        .ok_or_else(|| fail(format!("has the unknown dtype `{}`", entry.dtype)))?;
+    let [begin, end] = entry.data_offsets;
+    if begin > end || end > file.len - start {
+        return Err(fail(format!(
+            "claims the bytes {begin} to {end}, the file holds {} of data",
+            file.len - start
+        )));
+    }
+    let bytes = dtype.bytes(&entry.shape);
+    if bytes != Some(end - begin) {
+        return Err(fail(format!(
+            "has shape {:?} in {dtype}, which is {} bytes, but claims {}",
+            entry.shape,
+            bytes.map_or("too many".into(), |n| n.to_string()),
+            end - begin
+        )));
+    }
+    Ok(Stored::new(name, entry.shape, dtype, end - begin, start + begin))
 }
 
 fn dtype(name: &str) -> Option<StoredDtype> {

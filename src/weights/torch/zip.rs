@@ -52,8 +52,11 @@ fn directory(file: &DataFile) -> Result<(u64, u64)> {
     let tail = piece(file, tail_start, file.len - tail_start)?;
     let end = tail.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(|| bad(file))?;
     let record = &tail[end..];
-    let small = || Some((u32_at(record, 16)?, u32_at(record, 12)?));
-    let (start, bytes) = small().ok_or_else(|| bad(file))?;
+    let small = || Some((u32_at(record, 16)?, u32_at(record, 12)?, u16_at(record, 20)?));
+    let (start, bytes, comment) = small().ok_or_else(|| bad(file))?;
+    if record.len() != 22 + comment {
+        return Err(bad(file));
+    }
     let locator = end.checked_sub(20).map(|at| &tail[at..end]);
     let Some(locator) = locator.filter(|l| l.starts_with(b"PK\x06\x07")) else {
         return Ok((start, bytes));

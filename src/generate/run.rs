@@ -1,0 +1,216 @@
+//! The loop: prompts through the decoder once, then one token a row and step until every row has
+//! ended. How a token is chosen is `sampler.rs`'s affair.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use candle_core::{DType, Tensor};
+
+use super::completion::Completion;
+use super::finite::{diagnose, wrong};
+use super::request::{Event, Request, Voice};
+use super::row::{Clock, Row};
+use crate::error::Result;
+use crate::nn::{Cache, Decoder, Run};
+
+/// Slots reserved for tokens to come: what is asked for, up to this; the cache grows beyond.
+const RESERVED: usize = 512;
+
+/// Who hears of a run's events, and may end it: what there is until then is the result.
+pub type Listener<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// Continues every prompt of `request`, all of them together. Completions come back in the order
+/// of rows.
+///
+/// # Errors
+/// As [`Request::validate`]; [`crate::Error::NotFinite`] where logits are NaN or infinite.
+pub fn generate(
+    decoder: &Decoder,
+    voice: Option<&dyn Voice>,
+    request: &Request,
+    listener: &mut Listener<'_>,
+) -> Result<Vec<Completion>> {
+    request.validate(decoder.spec(), voice.is_some())?;
+    if request.prompts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let started = Instant::now();
+    let longest = request.prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
+    let padding: Vec<usize> = request.prompts.iter().map(|p| longest - p.ids.len()).collect();
+    let room = request.max_tokens.min(RESERVED);
+    let reserve = (longest + room).min(decoder.spec().max_seq_len);
+    let mut cache = Cache::new(decoder.spec(), &padding, reserve);
+    let scored = request.echo && request.logprobs.is_some();
+    let logits = prefill(decoder, request, longest, &mut cache, !scored)?;
+    let clock = Clock::new(started, 0);
+    let mut rows = Vec::new();
+    let mut last = Vec::new();
+    for (index, (prompt, mut logits)) in request.prompts.iter().zip(logits).enumerate() {
+        let next = logits.pop().unwrap_or_default();
+        for sample in 0..request.samples {
+            let mut row = Row::new(index * request.samples + sample, prompt, request, voice, clock);
+            if scored {
+                row.score_prompt(&logits);
+            }
+            rows.push(row);
+            last.push(next.clone());
+        }
+    }
+    if request.samples > 1 {
+        let copies = (0..rows.len()).map(|row| row / request.samples);
+        cache.keep_rows(&copies.collect::<Vec<_>>())?;
+    }
+    let mut rows = Rows { decoder, request, rows, done: Vec::new() };
+    rows.run(&mut cache, last, listener)?;
+    rows.done.sort_by_key(|(row, _)| *row);
+    Ok(rows.done.into_iter().map(|(_, completion)| completion).collect())
+}
+
+/// Each prompt's logits: of its last token, or of all of its tokens.
+fn prefill(
+    decoder: &Decoder,
+    request: &Request,
+    longest: usize,
+    cache: &mut Cache,
+    last_only: bool,
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut ids = Vec::with_capacity(request.prompts.len() * longest);
+    for prompt in &request.prompts {
+        ids.extend(std::iter::repeat_n(0u32, longest - prompt.ids.len()));
+        ids.extend(&prompt.ids);
+    }
+    let ids = Tensor::from_vec(ids, (request.prompts.len(), longest), decoder.device())?;
+    let logits = decoder.run(&ids, Run { cache: Some(cache), probe: None, last_only })?;
+    let mut logits = logits.to_dtype(DType::F32)?.to_vec3::<f32>()?; // (batch, seq | 1, vocab)
+    for (logits, prompt) in logits.iter_mut().zip(&request.prompts) {
+        logits.drain(..logits.len().saturating_sub(prompt.ids.len()));
+        if let Some(what) = logits.iter().find_map(|logits| wrong(logits)) {
+            return Err(diagnose(decoder, &prompt.ids, what));
+        }
+    }
+    Ok(logits)
+}
+
+/// The rows of a run, those that go on and those that have ended.
+pub(crate) struct Rows<'a> {
+    pub(crate) decoder: &'a Decoder,
+    pub(crate) request: &'a Request,
+    pub(crate) rows: Vec<Row<'a>>,
+    pub(crate) done: Vec<(usize, Completion)>,
+}
+
+impl Rows<'_> {
+    /// From the logits of the prompts' last tokens to every row's end.
+    pub(crate) fn run(
+        &mut self,
+        cache: &mut Cache,
+        mut logits: Vec<Vec<f32>>,
+        listener: &mut Listener<'_>,
+    ) -> Result<()> {
+        let mut flow = self.echo(listener)?;
+        while flow.is_continue() {
+            let ids;
+            (ids, flow) = self.advance(&mut logits, listener)?;
+            let going: Vec<usize> = self.going().collect();
+            if going.is_empty() {
+                break;
+            }
+            if flow.is_break() {
+                continue;
+            }
+            let ids: Vec<u32> = going.iter().map(|row| ids[*row]).collect();
+            if going.len() < self.rows.len() {
+                cache.keep_rows(&going)?;
+            }
+            self.retire(listener, &mut flow);
+            logits = self.step(&ids, cache)?;
+        }
+        self.interrupt(listener)
+    }
+
+    fn going(&self) -> impl Iterator<Item = usize> + '_ {
+        self.rows.iter().enumerate().filter(|(_, row)| row.finish.is_none()).map(|(at, _)| at)
+    }
+
+    fn echo(&mut self, listener: &mut Listener<'_>) -> Result<ControlFlow<()>> {
+        if self.request.echo {
+            for row in &mut self.rows {
+                let prompt = &self.request.prompts[row.index / self.request.samples];
+                let index = row.index;
+                let text = row.echo(prompt)?;
+                if !text.is_empty() && listener(Event::Text { row: index, text }).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Every row chooses its next token.
+    fn advance(
+        &mut self,
+        logits: &mut [Vec<f32>],
+        listener: &mut Listener<'_>,
+    ) -> Result<(Vec<u32>, ControlFlow<()>)> {
+        let mut ids = Vec::with_capacity(self.rows.len());
+        let mut flow = ControlFlow::Continue(());
+        let max_seq_len = self.decoder.spec().max_seq_len;
+        for (row, logits) in self.rows.iter_mut().zip(logits) {
+            let (id, text) = row.advance(logits, max_seq_len)?;
+            ids.push(id);
+            let row = row.index;
+            hear(&mut flow, listener(Event::Token { row, id }));
+            if !text.is_empty() {
+                hear(&mut flow, listener(Event::Text { row, text: &text }));
+            }
+        }
+        Ok((ids, flow))
+    }
+
+    /// Rows that have ended are told of and put aside.
+    fn retire(&mut self, listener: &mut Listener<'_>, flow: &mut ControlFlow<()>) {
+        let rows = std::mem::take(&mut self.rows);
+        for row in rows {
+            if row.finish.is_none() {
+                self.rows.push(row);
+                continue;
+            }
+            let index = row.index;
+            let completion = row.complete();
+            hear(flow, listener(Event::Finished { row: index, completion: &completion }));
+            self.done.push((index, completion));
+        }
+    }
+
+    /// The logits that follow one more token a row.
+    fn step(&self, ids: &[u32], cache: &mut Cache) -> Result<Vec<Vec<f32>>> {
+        let ids = Tensor::new(ids, self.decoder.device())?.unsqueeze(1)?; // (batch, 1)
+        let logits = self.decoder.next(&ids, cache)?.squeeze(1)?; // (batch, vocab)
+        let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        for (logits, row) in logits.iter().zip(&self.rows) {
+            if let Some(what) = wrong(logits) {
+                return Err(diagnose(self.decoder, row.sampler.history.ids(), what));
+            }
+        }
+        Ok(logits)
+    }
+
+    /// Whoever has not ended yet ends now.
+    fn interrupt(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let mut flow = ControlFlow::Continue(());
+        for row in self.rows.iter_mut().filter(|row| row.finish.is_none()) {
+            let text = row.interrupt()?;
+            if !text.is_empty() {
+                hear(&mut flow, listener(Event::Text { row: row.index, text: &text }));
+            }
+        }
+        self.retire(listener, &mut flow);
+        Ok(())
+    }
+}
+
+fn hear(flow: &mut ControlFlow<()>, answer: ControlFlow<()>) {
+    if answer.is_break() {
+        *flow = answer;
+    }
+}

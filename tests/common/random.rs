@@ -1,0 +1,291 @@
+//! Random decoders: a random spec, and a checkpoint in a temporary folder with random weights.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use taper::nn::Decoder;
+use taper::spec::*;
+use taper::weights::{Checkpoint, Names, Param, Weights, plain};
+
+/// A table of names of its own: nothing here depends on a family.
+const NAMES: Names = Names {
+    prefixes: &[""],
+    entries: &[
+        plain(Param::TokenEmbedding, "tokens"),
+        plain(Param::PositionEmbedding, "positions"),
+        plain(Param::AttentionNorm, "{}.attention_norm"),
+        plain(Param::AttentionOutNorm, "{}.attention_out_norm"),
+        plain(Param::MlpNorm, "{}.mlp_norm"),
+        plain(Param::MlpOutNorm, "{}.mlp_out_norm"),
+        plain(Param::Query, "{}.query"),
+        plain(Param::Key, "{}.key"),
+        plain(Param::Value, "{}.value"),
+        plain(Param::AttentionOut, "{}.out"),
+        plain(Param::QueryNorm, "{}.query_norm"),
+        plain(Param::KeyNorm, "{}.key_norm"),
+        plain(Param::Gate, "{}.gate"),
+        plain(Param::Up, "{}.up"),
+        plain(Param::Down, "{}.down"),
+        plain(Param::FinalNorm, "final_norm"),
+        plain(Param::Head, "head"),
+    ],
+    ignored: &[],
+};
+
+/// Random numbers by name: what a checkpoint holds.
+pub(crate) type Tensors = HashMap<String, Tensor>;
+
+/// A source of random choices.
+pub(crate) struct Random(ChaCha8Rng);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub(crate) fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.0.random_range(0..choices.len())].clone()
+    }
+
+    pub(crate) fn flag(&mut self) -> bool {
+        self.0.random()
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0.random_range(0..end)
+    }
+
+    /// Numbers of about the size of `scale`, around `centre`.
+    pub(crate) fn tensor(&mut self, shape: &[usize], scale: f32, centre: f32) -> Tensor {
+        let n: usize = shape.iter().product();
+        // A sum of uniform numbers is near enough to normal.
+        let mut one = || (0..4).map(|_| self.0.random::<f32>() - 0.5).sum::<f32>() * 1.7;
+        let numbers: Vec<f32> = (0..n).map(|_| centre + scale * one()).collect();
+        Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
+    }
+
+    pub(crate) fn ids(&mut self, vocab: usize, n: usize) -> Vec<u32> {
+        (0..n).map(|_| self.below(vocab) as u32).collect()
+    }
+
+    /// A spec, any axis any way.
+    pub(crate) fn spec(&mut self) -> Spec {
+        let norm = self.norm();
+        let n_layers = 1 + self.below(3);
+        Spec {
+            vocab_size: 11 + self.below(30),
+            dim: self.one_of(&[16, 20, 24]),
+            max_seq_len: 64,
+            embedding: Embedding {
+                scale: self.one_of(&[1.0, 4.0]),
+                position: self.one_of(&[
+                    AbsolutePosition::None,
+                    AbsolutePosition::Learned { offset: 0 },
+                    AbsolutePosition::Learned { offset: 2 },
+                    AbsolutePosition::Sinusoidal { theta: 10_000.0 },
+                ]),
+            },
+            layers: (0..n_layers).map(|_| self.layer()).collect(),
+            final_norm: norm,
+            head: Head {
+                tied: self.flag(),
+                bias: self.flag(),
+                scale: self.one_of(&[1.0, 0.5]),
+                softcap: self.one_of(&[None, Some(20.0)]),
+            },
+        }
+    }
+
+    fn norm(&mut self) -> Norm {
+        let (weight, offset) = (self.flag(), self.one_of(&[0.0, 1.0]));
+        match self.flag() {
+            true => Norm::Layer { eps: 1e-5, weight, bias: self.flag(), offset },
+            false => Norm::Rms { eps: 1e-6, weight, offset },
+        }
+    }
+
+    fn layer(&mut self) -> Layer {
+        let (hidden_dim, bias) = (self.one_of(&[24, 30]), self.flag());
+        let activation = self.one_of(&[
+            Activation::GeluErf,
+            Activation::GeluTanh,
+            Activation::Silu,
+            Activation::Relu,
+            Activation::ReluSquared,
+        ]);
+        Layer {
+            wiring: self.one_of(&[
+                Wiring::Pre,
+                Wiring::Post,
+                Wiring::Sandwich,
+                Wiring::Parallel { shared_norm: true },
+                Wiring::Parallel { shared_norm: false },
+            ]),
+            norm: self.norm(),
+            attention: self.attention(),
+            feed_forward: match self.flag() {
+                true => FeedForward::Plain { hidden_dim, activation, bias },
+                false => FeedForward::Gated { hidden_dim, activation, bias },
+            },
+            residual_scale: self.one_of(&[1.0, 0.7]),
+        }
+    }
+
+    fn attention(&mut self) -> Attention {
+        let (n_heads, n_kv_heads) = self.one_of(&[(1, 1), (2, 1), (4, 4), (4, 2), (6, 3)]);
+        let head_dim = self.one_of(&[4, 6, 8]);
+        let qk = self.norm();
+        Attention {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            position: self.position(n_heads, head_dim),
+            qk_norm: self.one_of(&[None, Some(QkNorm::PerHead(qk)), Some(QkNorm::Full(qk))]),
+            qkv_bias: self.flag(),
+            out_bias: self.flag(),
+            window: self.one_of(&[None, None, Some(1), Some(5)]),
+            scale: 0.4,
+            softcap: self.one_of(&[None, Some(5.0)]),
+        }
+    }
+
+    fn position(&mut self, n_heads: usize, head_dim: usize) -> Position {
+        if self.below(4) == 0 {
+            let slopes = (0..n_heads).map(|head| 0.5f64.powi(head as i32 + 1)).collect();
+            return Position::Alibi(Alibi { slopes });
+        }
+        if self.below(4) == 0 {
+            return Position::None;
+        }
+        let rotary_dim = self.one_of(&[head_dim, head_dim / 4 * 2]);
+        Position::Rope(Rope {
+            theta: self.one_of(&[100.0, 10_000.0]),
+            rotary_dim,
+            interleaved: self.flag(),
+            // (Scalings that depend on the length in use make prefill and single steps differ, in
+            // transformers too; parity.rs has them.)
+            scaling: self.one_of(&[
+                RopeScaling::None,
+                RopeScaling::Linear { factor: 2.0 },
+                RopeScaling::Llama3 {
+                    factor: 8.0,
+                    low_freq_factor: 1.0,
+                    high_freq_factor: 4.0,
+                    original_max_seq_len: 32,
+                },
+                RopeScaling::Yarn {
+                    factor: 4.0,
+                    beta_fast: 4.0,
+                    beta_slow: 1.0,
+                    attention_factor: 1.1,
+                    original_max_seq_len: 16,
+                    truncate: true,
+                },
+            ]),
+        })
+    }
+
+    /// Random weights for a spec.
+    pub(crate) fn tensors(&mut self, spec: &Spec) -> Tensors {
+        let mut tensors = Tensors::new();
+        let mut put = |name: &str, tensor: Tensor| tensors.insert(name.to_string(), tensor);
+        put("tokens.weight", self.tensor(&[spec.vocab_size, spec.dim], 1.0, 0.0));
+        if let AbsolutePosition::Learned { offset } = spec.embedding.position {
+            put("positions.weight", self.tensor(&[spec.max_seq_len + offset, spec.dim], 0.5, 0.0));
+        }
+        let parts = norms(spec.final_norm, "final_norm", spec.dim);
+        let mut shapes: Vec<(String, Vec<usize>)> = parts;
+        if !spec.head.tied {
+            shapes.push(("head.weight".into(), vec![spec.vocab_size, spec.dim]));
+        }
+        if spec.head.bias {
+            shapes.push(("head.bias".into(), vec![spec.vocab_size]));
+        }
+        for (index, layer) in spec.layers.iter().enumerate() {
+            shapes.extend(layer_shapes(layer, spec.dim, index));
+        }
+        for (name, shape) in shapes {
+            let norm = name.contains("norm") && name.ends_with("weight");
+            let (scale, centre) = if norm { (0.3, 1.0) } else { (0.35, 0.0) };
+            put(&name, self.tensor(&shape, scale, centre));
+        }
+        tensors
+    }
+}
+
+/// The decoder of these weights, through a real file.
+pub(crate) fn decoder(spec: &Spec, tensors: &Tensors) -> Decoder {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    candle_core::safetensors::save(tensors, &file).unwrap();
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let weights = Weights::new(&checkpoint, &NAMES, spec, Device::Cpu, DType::F32, false);
+    let decoder = Decoder::load(spec, &weights).unwrap();
+    weights.finish().unwrap();
+    decoder
+}
+
+fn norms(norm: Norm, name: &str, width: usize) -> Vec<(String, Vec<usize>)> {
+    let (weight, bias) = match norm {
+        Norm::Layer { weight, bias, .. } => (weight, bias),
+        Norm::Rms { weight, .. } => (weight, false),
+    };
+    let mut shapes = Vec::new();
+    if weight {
+        shapes.push((format!("{name}.weight"), vec![width]));
+    }
+    if bias {
+        shapes.push((format!("{name}.bias"), vec![width]));
+    }
+    shapes
+}
+
+fn linear(name: &str, out: usize, input: usize, bias: bool) -> Vec<(String, Vec<usize>)> {
+    let mut shapes = vec![(format!("{name}.weight"), vec![out, input])];
+    if bias {
+        shapes.push((format!("{name}.bias"), vec![out]));
+    }
+    shapes
+}
+
+fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usize>)> {
+    let at = |name: &str| format!("{index}.{name}");
+    let a = &layer.attention;
+    let (q, kv) = (a.n_heads * a.head_dim, a.n_kv_heads * a.head_dim);
+    let mut shapes = linear(&at("query"), q, dim, a.qkv_bias);
+    shapes.extend(linear(&at("key"), kv, dim, a.qkv_bias));
+    shapes.extend(linear(&at("value"), kv, dim, a.qkv_bias));
+    shapes.extend(linear(&at("out"), dim, q, a.out_bias));
+    match a.qk_norm {
+        None => {}
+        Some(QkNorm::PerHead(norm)) => {
+            shapes.extend(norms(norm, &at("query_norm"), a.head_dim));
+            shapes.extend(norms(norm, &at("key_norm"), a.head_dim));
+        }
+        Some(QkNorm::Full(norm)) => {
+            shapes.extend(norms(norm, &at("query_norm"), q));
+            shapes.extend(norms(norm, &at("key_norm"), kv));
+        }
+    }
+    let (hidden, bias) = match layer.feed_forward {
+        FeedForward::Plain { hidden_dim, bias, .. } => (hidden_dim, bias),
+        FeedForward::Gated { hidden_dim, bias, .. } => {
+            shapes.extend(linear(&at("gate"), hidden_dim, dim, bias));
+            (hidden_dim, bias)
+        }
+    };
+    shapes.extend(linear(&at("up"), hidden, dim, bias));
+    shapes.extend(linear(&at("down"), dim, hidden, bias));
+    let places: &[&str] = match layer.wiring {
+        Wiring::Pre | Wiring::Parallel { shared_norm: false } => &["attention_norm", "mlp_norm"],
+        Wiring::Parallel { shared_norm: true } => &["attention_norm"],
+        Wiring::Post => &["attention_out_norm", "mlp_out_norm"],
+        Wiring::Sandwich => &["attention_norm", "attention_out_norm", "mlp_norm", "mlp_out_norm"],
+    };
+    for place in places {
+        shapes.extend(norms(layer.norm, &at(place), dim));
+    }
+    shapes
+}

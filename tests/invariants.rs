@@ -1,0 +1,322 @@
+//! Laws that hold for every decoder, tried on random specs: all axes, any way.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use common::random::{Random, Tensors, decoder};
+use taper::nn::{At, Cache, Decoder, Run, Site};
+use taper::parity::record;
+use taper::spec::*;
+
+/// Largest difference between two ways to compute the same f32 logits.
+const TOLERANCE: f32 = 2e-4;
+const SPECS: u64 = 150;
+
+/// Runs a law on many random decoders, and says on which it failed.
+fn for_random_decoders(law: impl Fn(&mut Random, &Decoder)) {
+    for seed in 0..SPECS {
+        let mut random = Random::new(seed);
+        let spec = random.spec();
+        let tensors = random.tensors(&spec);
+        let decoder = decoder(&spec, &tensors);
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            law(&mut random, &decoder);
+        }));
+        if let Err(panic) = caught {
+            eprintln!("seed {seed}: {spec:#?}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn a_prompt_at_once_equals_token_by_token() {
+    for_random_decoders(|random, decoder| {
+        let ids = random.ids(decoder.spec().vocab_size, 13);
+        let whole = logits(decoder, &ids);
+        let mut cache = Cache::new(decoder.spec(), &[0], random.below(20));
+        let mut steps = Vec::new();
+        let mut rest = &ids[..];
+        while !rest.is_empty() {
+            // In pieces of any size, one token among them.
+            let (piece, after) = rest.split_at(1 + random.below(3.min(rest.len())));
+            let input = Tensor::new(vec![piece.to_vec()], &Device::Cpu).unwrap();
+            let run = Run { cache: Some(&mut cache), probe: None, last_only: false };
+            steps.extend(rows(&decoder.run(&input, run).unwrap()));
+            rest = after;
+        }
+        assert_eq!(cache.len(), ids.len());
+        close(&whole, &steps);
+    });
+}
+
+#[test]
+fn a_forgotten_tail_leaves_no_trace() {
+    for_random_decoders(|random, decoder| {
+        let vocab = decoder.spec().vocab_size;
+        let (ids, other) = (random.ids(vocab, 9), random.ids(vocab, 6));
+        let mut cache = Cache::new(decoder.spec(), &[0], 4);
+        let feed = |ids: &[u32], cache: &mut Cache| {
+            rows(
+                &decoder
+                    .next(&Tensor::new(vec![ids.to_vec()], &Device::Cpu).unwrap(), cache)
+                    .unwrap(),
+            )
+        };
+        feed(&ids[..4], &mut cache);
+        feed(&other, &mut cache);
+        cache.truncate(4);
+        let after = feed(&ids[4..], &mut cache);
+        close(&logits(decoder, &ids)[8..], &after);
+    });
+}
+
+#[test]
+fn a_later_token_never_changes_an_earlier_logit() {
+    for_random_decoders(|random, decoder| {
+        let vocab = decoder.spec().vocab_size;
+        let mut ids = random.ids(vocab, 10);
+        let before = logits(decoder, &ids);
+        let at = 1 + random.below(9);
+        ids[at] = (ids[at] + 1) % vocab as u32;
+        let after = logits(decoder, &ids);
+        // Not even in the last bit: the sums are the same sums.
+        assert_eq!(before[..at], after[..at], "before position {at}");
+        assert_ne!(before[at], after[at], "at position {at} nothing changed");
+    });
+}
+
+#[test]
+fn rows_of_a_batch_are_independent_and_padding_is_invisible() {
+    for_random_decoders(|random, decoder| {
+        let vocab = decoder.spec().vocab_size;
+        let prompts = [random.ids(vocab, 8), random.ids(vocab, 3), random.ids(vocab, 5)];
+        let padding = [0, 5, 3];
+        let padded: Vec<Vec<u32>> = prompts
+            .iter()
+            .zip(padding)
+            .map(|(ids, pad)| [vec![0; pad], ids.clone()].concat())
+            .collect();
+        let mut cache = Cache::new(decoder.spec(), &padding, 0);
+        let input = Tensor::new(padded, &Device::Cpu).unwrap();
+        let mut together = vec![batch(&decoder.next(&input, &mut cache).unwrap())];
+        let next = random.ids(vocab, 3);
+        let step = Tensor::new(next.clone(), &Device::Cpu).unwrap().reshape((3, 1)).unwrap();
+        together.push(batch(&decoder.next(&step, &mut cache).unwrap()));
+        // Then rows go: the rest go on as they were.
+        cache.keep_rows(&[2, 1]).unwrap();
+        let step = Tensor::new(vec![vec![next[2]], vec![next[1]]], &Device::Cpu).unwrap();
+        let kept = batch(&decoder.next(&step, &mut cache).unwrap());
+        for (row, prompt) in prompts.iter().enumerate() {
+            let last = next[row];
+            let alone = logits(decoder, &[&prompt[..], &[last, last]].concat());
+            let tail = &alone[prompt.len() - 1..];
+            close(&tail[..1], &together[0][row..=row]);
+            close(&tail[1..2], &together[1][row..=row]);
+            if let Some(place) = [2, 1].iter().position(|kept| *kept == row) {
+                close(&tail[2..], &kept[place..=place]);
+            }
+        }
+    });
+}
+
+#[test]
+fn grouped_queries_equal_all_heads_with_repeated_keys_and_values() {
+    let mut tried = 0;
+    for seed in 0..SPECS {
+        let mut random = Random::new(seed);
+        let spec = random.spec();
+        if spec.layers.iter().any(|l| matches!(l.attention.qk_norm, Some(QkNorm::Full(_)))) {
+            continue; // a norm over the whole width is another with more heads
+        }
+        let tensors = random.tensors(&spec);
+        let (mut all, mut repeated) = (spec.clone(), tensors.clone());
+        for (index, layer) in all.layers.iter_mut().enumerate() {
+            let groups = layer.attention.n_heads / layer.attention.n_kv_heads;
+            tried += usize::from(groups > 1);
+            for name in ["key", "value"] {
+                repeat_heads(&mut repeated, &format!("{index}.{name}"), groups, &layer.attention);
+            }
+            layer.attention.n_kv_heads = layer.attention.n_heads;
+        }
+        let ids = random.ids(spec.vocab_size, 9);
+        close(&logits(&decoder(&spec, &tensors), &ids), &logits(&decoder(&all, &repeated), &ids));
+    }
+    assert!(tried > 50, "{tried} layers had groups");
+}
+
+fn repeat_heads(tensors: &mut Tensors, name: &str, groups: usize, attention: &Attention) {
+    for suffix in ["weight", "bias"] {
+        let Some(tensor) = tensors.get_mut(&format!("{name}.{suffix}")) else { continue };
+        let width = tensor.elem_count() / attention.n_kv_heads / attention.head_dim;
+        let heads = (attention.n_kv_heads, 1, attention.head_dim, width);
+        let whole = (attention.n_kv_heads, groups, attention.head_dim, width);
+        let many = tensor.reshape(heads).unwrap().broadcast_as(whole).unwrap();
+        let out = attention.n_heads * attention.head_dim;
+        *tensor = match suffix {
+            "weight" => many.reshape((out, width)).unwrap(),
+            _ => many.reshape(out).unwrap(),
+        };
+    }
+}
+
+#[test]
+fn a_window_as_long_as_the_text_hides_nothing_and_a_shorter_one_hides() {
+    for seed in 0..SPECS {
+        let mut random = Random::new(seed);
+        let mut spec = random.spec();
+        let tensors = random.tensors(&spec);
+        let ids = random.ids(spec.vocab_size, 10);
+        let mut with = |window: Option<usize>| {
+            for layer in &mut spec.layers {
+                layer.attention.window = window;
+            }
+            decoder(&spec, &tensors)
+        };
+        let full = with(None);
+        close(&logits(&full, &ids), &logits(&with(Some(10)), &ids));
+        // W keys, not W + 1: in the pattern of the last query, the last three.
+        let pattern = pattern(&with(Some(3)), &ids);
+        let last = &pattern[pattern.len() - 10..];
+        assert!(last[..7].iter().all(|p| *p == 0.0), "seed {seed}: {last:?}");
+        assert!(last[7..].iter().all(|p| *p > 0.0), "seed {seed}: {last:?}");
+    }
+}
+
+#[test]
+fn attention_weights_sum_to_one() {
+    for_random_decoders(|random, decoder| {
+        let ids = random.ids(decoder.spec().vocab_size, 7);
+        for row in pattern(decoder, &ids).chunks(7) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+        }
+    });
+}
+
+#[test]
+fn rotary_scores_depend_on_the_distance_alone() {
+    for seed in 0..SPECS {
+        let mut random = Random::new(seed);
+        let mut spec = random.spec();
+        spec.embedding.position = AbsolutePosition::None;
+        spec.layers.truncate(1);
+        let attention = &mut spec.layers[0].attention;
+        if !matches!(attention.position, Position::Rope(_)) {
+            continue;
+        }
+        attention.window = None;
+        let tensors = random.tensors(&spec);
+        // One token again and again: scores can differ by position only.
+        let ids = vec![random.below(spec.vocab_size) as u32; 8];
+        let trace = sites(&decoder(&spec, &tensors), &ids);
+        let scores = &trace[&At { layer: Some(0), site: Site::Scores }];
+        let scores: Vec<Vec<f32>> = scores.get(0).unwrap().get(0).unwrap().to_vec2().unwrap();
+        for query in 1..8 {
+            for key in 1..=query {
+                let (a, b) = (scores[query][key], scores[query - 1][key - 1]);
+                assert!((a - b).abs() < 1e-4, "seed {seed}: {a} and {b} at {query}, {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sinusoids_are_those_of_the_paper() {
+    // Vaswani et al. 2017, section 3.5, written out: PE(p, 2i) = sin(p / 10000^(2i/dim)).
+    let mut random = Random::new(1);
+    let mut spec = random.spec();
+    spec.dim = 16;
+    spec.embedding =
+        Embedding { scale: 1.0, position: AbsolutePosition::Sinusoidal { theta: 10_000.0 } };
+    let mut tensors = random.tensors(&spec);
+    let zeros = tensors["tokens.weight"].zeros_like().unwrap();
+    tensors.insert("tokens.weight".into(), zeros);
+    let trace = sites(&decoder(&spec, &tensors), &random.ids(spec.vocab_size, 50));
+    let embed = rows(&trace[&At { layer: None, site: Site::Embed }]);
+    for (position, row) in embed.iter().enumerate() {
+        for i in 0..8 {
+            let angle = position as f64 / 10_000f64.powf(2.0 * i as f64 / 16.0);
+            let (sin, cos) = (row[2 * i], row[2 * i + 1]);
+            assert!((f64::from(sin) - angle.sin()).abs() < 1e-6, "sin at {position}, {i}");
+            assert!((f64::from(cos) - angle.cos()).abs() < 1e-6, "cos at {position}, {i}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_can_replace_what_it_sees() {
+    struct Silence(usize);
+    impl taper::nn::Probe for Silence {
+        fn wants(&self, at: At) -> bool {
+            at.site == Site::AttnOut && at.layer == Some(0)
+        }
+        fn visit(&mut self, _: At, x: &Tensor) -> taper::Result<Option<Tensor>> {
+            self.0 += 1;
+            Ok(Some(x.zeros_like()?))
+        }
+    }
+    for_random_decoders(|random, decoder| {
+        let ids = random.ids(decoder.spec().vocab_size, 5);
+        let input = Tensor::new(vec![ids.clone()], &Device::Cpu).unwrap();
+        let mut silence = Silence(0);
+        let run = Run { cache: None, probe: Some(&mut silence), last_only: false };
+        let silent = rows(&decoder.run(&input, run).unwrap());
+        assert_eq!(silence.0, 1);
+        assert_ne!(silent, logits(decoder, &ids));
+    });
+}
+
+#[test]
+fn more_positions_than_the_model_has_are_refused_before_anything_is_computed() {
+    let mut random = Random::new(3);
+    let mut spec = random.spec();
+    spec.max_seq_len = 8;
+    let tensors = random.tensors(&spec);
+    let decoder = decoder(&spec, &tensors);
+    let mut cache = Cache::new(&spec, &[0], 0);
+    let input = |n| Tensor::new(vec![vec![1u32; n]], &Device::Cpu).unwrap();
+    decoder.next(&input(8), &mut cache).unwrap();
+    let error = decoder.next(&input(1), &mut cache).unwrap_err();
+    assert!(matches!(error, taper::Error::ContextFull { needed: 9, max_seq_len: 8 }), "{error}");
+    assert_eq!(cache.len(), 8);
+    let outside = Tensor::new(vec![vec![spec.vocab_size as u32]], &Device::Cpu).unwrap();
+    let error = decoder.logits(&outside).unwrap_err();
+    assert!(matches!(error, taper::Error::TokenId { .. }), "{error}");
+}
+
+fn logits(decoder: &Decoder, ids: &[u32]) -> Vec<Vec<f32>> {
+    rows(&decoder.logits(&Tensor::new(vec![ids.to_vec()], &Device::Cpu).unwrap()).unwrap())
+}
+
+/// (1, seq, width) to its rows.
+fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.squeeze(0).unwrap().to_vec2().unwrap()
+}
+
+/// (batch, 1, width) to its rows.
+fn batch(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.squeeze(1).unwrap().to_vec2().unwrap()
+}
+
+fn sites(decoder: &Decoder, ids: &[u32]) -> BTreeMap<At, Tensor> {
+    record(decoder, &[ids.to_vec()], |_| true).unwrap().sites
+}
+
+/// The first layer's pattern, flat.
+fn pattern(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
+    let trace = sites(decoder, ids);
+    let pattern = &trace[&At { layer: Some(0), site: Site::Pattern }];
+    pattern.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn close(a: &[Vec<f32>], b: &[Vec<f32>]) {
+    assert_eq!(a.len(), b.len());
+    for (position, (a, b)) in a.iter().zip(b).enumerate() {
+        let scale = a.iter().fold(1f32, |m, x| m.max(x.abs()));
+        let max = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(max <= TOLERANCE * scale, "{max} apart at {position}, of {scale}");
+    }
+}
