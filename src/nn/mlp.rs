@@ -1,6 +1,6 @@
 //! The feed-forward branch: every position for itself, up to a wider space and down again.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::linear::Linear;
 use crate::error::Result;
@@ -14,7 +14,7 @@ pub struct Mlp {
     gate: Option<Linear>, // dim → hidden
     up: Linear,           // dim → hidden
     down: Linear,         // hidden → dim
-    activation: Activation,
+    activation: Nonlinearity,
 }
 
 impl Mlp {
@@ -37,7 +37,7 @@ impl Mlp {
             gate: if gated { Some(load(Param::Gate, (hidden, dim))?) } else { None },
             up: load(Param::Up, (hidden, dim))?,
             down: load(Param::Down, (dim, hidden))?,
-            activation,
+            activation: Nonlinearity::load(activation, layer, weights)?,
         })
     }
 
@@ -46,19 +46,77 @@ impl Mlp {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let up = self.up.forward(x)?; // (batch, seq, hidden)
         let hidden = match &self.gate {
-            Some(gate) => (activate(&gate.forward(x)?, self.activation)? * up)?,
-            None => activate(&up, self.activation)?,
+            Some(gate) => (self.activation.forward(&gate.forward(x)?)? * up)?,
+            None => self.activation.forward(&up)?,
         };
         self.down.forward(&hidden)
     }
 }
 
-fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::GeluErf => x.gelu_erf()?,
-        Activation::GeluTanh => x.gelu()?,
-        Activation::Silu => x.silu()?,
-        Activation::Relu => x.relu()?,
-        Activation::ReluSquared => x.relu()?.sqr()?,
-    })
+/// A nonlinearity, with what it was trained with.
+#[derive(Debug)]
+pub(crate) enum Nonlinearity {
+    GeluErf,
+    GeluTanh,
+    Silu,
+    Relu,
+    ReluSquared,
+    /// `p · x² + beta · x` for x > 0, else `n · (exp(min(x, eps)) − 1 − x) + beta · x`, with
+    /// p = softplus(positive) and n = beta + softplus(negative) (Huang & Schlag 2024, 2411.13010).
+    Xielu {
+        positive: Tensor,
+        negative: Tensor,
+        beta: Tensor,
+        eps: Tensor,
+    },
+}
+
+impl Nonlinearity {
+    pub(crate) fn load(
+        activation: Activation,
+        layer: usize,
+        weights: &Weights<'_>,
+    ) -> Result<Self> {
+        Ok(match activation {
+            Activation::GeluErf => Self::GeluErf,
+            Activation::GeluTanh => Self::GeluTanh,
+            Activation::Silu => Self::Silu,
+            Activation::Relu => Self::Relu,
+            Activation::ReluSquared => Self::ReluSquared,
+            Activation::Xielu => {
+                let scalar = |param| weights.scalar(param, Some(layer));
+                Self::Xielu {
+                    positive: scalar(Param::XieluPositive)?,
+                    negative: scalar(Param::XieluNegative)?,
+                    beta: scalar(Param::XieluBeta)?,
+                    eps: scalar(Param::XieluEps)?,
+                }
+            }
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::GeluErf => x.gelu_erf()?,
+            Self::GeluTanh => x.gelu()?,
+            Self::Silu => x.silu()?,
+            Self::Relu => x.relu()?,
+            Self::ReluSquared => x.relu()?.sqr()?,
+            Self::Xielu { positive, negative, beta, eps } => {
+                let dtype = x.dtype();
+                let x = x.to_dtype(DType::F32)?;
+                let right = x.sqr()?.broadcast_mul(&softplus(positive)?)?;
+                let exp_less_1 = (x.broadcast_minimum(eps)?.exp()? - 1.0)?;
+                let negative = (softplus(negative)? + beta)?;
+                let left = (exp_less_1 - &x)?.broadcast_mul(&negative)?;
+                let curved = x.gt(0.0)?.where_cond(&right, &left)?;
+                (curved + x.broadcast_mul(beta)?)?.to_dtype(dtype)?
+            }
+        })
+    }
+}
+
+/// `ln(1 + exp(x))`.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    Ok((x.exp()? + 1.0)?.log()?)
 }

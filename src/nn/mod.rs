@@ -1,6 +1,7 @@
 //! The decoder, in plain candle operations: they are the reference, and the path on every device.
 //! No family's name occurs here.
 
+mod alibi;
 mod attend;
 mod attention;
 mod block;

@@ -13,7 +13,7 @@ use super::dtype::StoredDtype;
 use super::file::Stored;
 use super::layout::{Place, place};
 use super::nearest::nearest;
-use super::param::{Layout, Names, Param};
+use super::param::{Layout, Names, Param, Wanted};
 use super::read::Choice;
 use crate::error::{Error, Result};
 use crate::spec::{Layer, Spec};
@@ -81,12 +81,12 @@ impl<'a> Weights<'a> {
 
     /// Whether the checkpoint has the parameter's `.weight`.
     pub fn has(&self, param: Param, layer: Option<usize>) -> bool {
-        self.find(param, layer, ".weight").is_some()
+        self.find(Wanted { param, layer, head: None, suffix: ".weight" }).is_some()
     }
 
     /// Whether the checkpoint has the parameter's `.bias`.
     pub fn has_bias(&self, param: Param, layer: Option<usize>) -> bool {
-        self.find(param, layer, ".bias").is_some()
+        self.find(Wanted { param, layer, head: None, suffix: ".bias" }).is_some()
     }
 
     /// The `.weight` of a projection, `shape` = (out, in), whatever way it is stored.
@@ -99,7 +99,8 @@ impl<'a> Weights<'a> {
         layer: Option<usize>,
         shape: (usize, usize),
     ) -> Result<Matrix> {
-        let (stored, choice, _) = self.take(param, layer, ".weight", shape, &[])?;
+        let wanted = Wanted { param, layer, head: None, suffix: ".weight" };
+        let (stored, choice, _) = self.take(wanted, shape, &[])?;
         match stored.info.dtype {
             StoredDtype::Quantised(dtype) if !self.dequantise => {
                 let data = self.checkpoint.quantised(stored, &choice, dtype, &self.device)?;
@@ -128,7 +129,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn bias(&self, param: Param, layer: Option<usize>, len: usize) -> Result<Tensor> {
-        self.line(param, layer, ".bias", len, self.dtype)
+        self.line(Wanted { param, layer, head: None, suffix: ".bias" }, len, self.dtype)
     }
 
     /// The `.weight` of a norm, `len` elements, in f32 whatever the run's dtype is, for norms
@@ -137,20 +138,41 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn vector(&self, param: Param, layer: Option<usize>, len: usize) -> Result<Tensor> {
-        self.line(param, layer, ".weight", len, DType::F32)
+        self.line(Wanted { param, layer, head: None, suffix: ".weight" }, len, DType::F32)
     }
 
-    fn line(
+    /// The `.weight` of a norm that has `len` elements of its own for every head, (heads, len) in
+    /// f32: stored as that matrix, or as a vector a head.
+    ///
+    /// # Errors
+    /// As [`Weights::matrix`].
+    pub fn head_vectors(
         &self,
         param: Param,
         layer: Option<usize>,
-        suffix: &str,
-        len: usize,
-        dtype: DType,
+        (heads, len): (usize, usize),
     ) -> Result<Tensor> {
-        let (stored, choice, layout) = self.take(param, layer, suffix, (len, 1), &[len])?;
+        let wanted = Wanted { param, layer, head: None, suffix: ".weight" };
+        if self.find(wanted).is_some() {
+            let (stored, choice, _) = self.take(wanted, (heads, len), &[])?;
+            return self.checkpoint.dense(stored, &choice, DType::F32, &self.device);
+        }
+        let own = |head| self.line(Wanted { head: Some(head), ..wanted }, len, DType::F32);
+        Ok(Tensor::stack(&(0..heads).map(own).collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// A single trained number, shape (1), in f32.
+    ///
+    /// # Errors
+    /// As [`Weights::matrix`].
+    pub fn scalar(&self, param: Param, layer: Option<usize>) -> Result<Tensor> {
+        self.line(Wanted { param, layer, head: None, suffix: "" }, 1, DType::F32)
+    }
+
+    fn line(&self, wanted: Wanted, len: usize, dtype: DType) -> Result<Tensor> {
+        let (stored, choice, layout) = self.take(wanted, (len, 1), &[len])?;
         let line = self.checkpoint.dense(stored, &choice, dtype, &self.device)?.flatten_all()?;
-        match layout == Layout::PlusOne && suffix == ".weight" {
+        match layout == Layout::PlusOne && wanted.suffix == ".weight" {
             true => Ok((line - 1.0)?),
             false => Ok(line),
         }
@@ -162,8 +184,10 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`Error::ConfigKey`] where the two differ, for then the head is not tied.
     pub fn tied_duplicate(&self, copy: Param, of: Param) -> Result<()> {
-        let copy = self.find(copy, None, ".weight").map(|(i, _)| i);
-        let of = self.find(of, None, ".weight").map(|(i, _)| i);
+        let find = |param| {
+            self.find(Wanted { param, layer: None, head: None, suffix: ".weight" }).map(|(i, _)| i)
+        };
+        let (copy, of) = (find(copy), find(of));
         let (Some(copy), Some(of)) = (copy, of) else { return Ok(()) };
         if copy == of {
             return Ok(());
@@ -181,13 +205,6 @@ impl<'a> Weights<'a> {
         }
         self.duplicates.borrow_mut().push(copy);
         Ok(())
-    }
-
-    /// Counts a tensor as read that was used by other ways (such as a table of frequencies).
-    pub fn mark_used(&self, name: &str) {
-        if let Some(index) = self.checkpoint.position(name) {
-            self.duplicates.borrow_mut().push(index);
-        }
     }
 
     /// The account: every tensor must have been read, all parts of it, or be known as no
@@ -225,19 +242,17 @@ impl<'a> Weights<'a> {
     /// matrix.
     fn take(
         &self,
-        param: Param,
-        layer: Option<usize>,
-        suffix: &str,
+        wanted: Wanted,
         shape: (usize, usize),
         flat: &[usize],
     ) -> Result<(&'a Stored, Choice, Layout)> {
-        let found = self.find(param, layer, suffix);
-        let (index, layout) = found.ok_or_else(|| self.missing(param, layer, suffix))?;
+        let (index, layout) = self.find(wanted).ok_or_else(|| self.missing(wanted))?;
         let stored = &self.checkpoint.tensors[index];
         let Place { shape: whole, choice } =
-            place(layout, param, self.layer(layer), shape, !flat.is_empty())?;
+            place(layout, wanted.param, self.layer(wanted.layer), shape, !flat.is_empty())?;
         let expected = if flat.is_empty() { vec![whole.0, whole.1] } else { vec![whole.0] };
-        if stored.info.shape != expected {
+        let scalar = stored.info.shape.is_empty() && expected == [1];
+        if stored.info.shape != expected && !scalar {
             return Err(Error::TensorShape {
                 origin: self.checkpoint.origin().into(),
                 name: stored.info.name.clone(),
@@ -245,7 +260,7 @@ impl<'a> Weights<'a> {
                 found: stored.info.shape.clone(),
             });
         }
-        self.taken.borrow_mut().entry(index).or_default().insert(param, shape.0 * shape.1);
+        self.taken.borrow_mut().entry(index).or_default().insert(wanted.param, shape.0 * shape.1);
         Ok((stored, choice, layout))
     }
 
@@ -253,35 +268,18 @@ impl<'a> Weights<'a> {
         self.spec.layers.get(layer?)
     }
 
-    fn find(&self, param: Param, layer: Option<usize>, suffix: &str) -> Option<(usize, Layout)> {
-        self.candidates(param, layer, suffix)
+    fn find(&self, wanted: Wanted) -> Option<(usize, Layout)> {
+        self.names
+            .candidates(wanted)
             .find_map(|(name, layout)| Some((self.checkpoint.position(&name)?, layout)))
     }
 
-    /// The names under which a parameter may be stored, most usual first.
-    fn candidates(
-        &self,
-        param: Param,
-        layer: Option<usize>,
-        suffix: &str,
-    ) -> impl Iterator<Item = (String, Layout)> {
-        let entries = self.names.entries.iter().filter(move |e| e.param == param);
-        let layer = layer.map(|l| l.to_string()).unwrap_or_default();
-        entries.flat_map(move |entry| {
-            let name = entry.name.replace("{}", &layer);
-            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), entry.layout);
-            self.names.prefixes.iter().map(named).collect::<Vec<_>>()
-        })
-    }
-
-    fn missing(&self, param: Param, layer: Option<usize>, suffix: &str) -> Error {
-        let tried: Vec<String> = self.candidates(param, layer, suffix).map(|(n, _)| n).collect();
+    fn missing(&self, wanted: Wanted) -> Error {
+        let tried: Vec<String> = self.names.candidates(wanted).map(|(name, _)| name).collect();
         let present = self.checkpoint.tensors().map(|t| t.name.as_str());
-        let what = if suffix == ".bias" { "the bias of " } else { "" };
-        let place = layer.map(|l| format!(" of layer {l}")).unwrap_or_default();
         Error::MissingTensor {
             origin: self.checkpoint.origin().into(),
-            param: format!("{what}{param}{place}"),
+            param: wanted.to_string(),
             nearest: nearest(&tried, present),
             tried,
         }
