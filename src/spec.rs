@@ -5,7 +5,11 @@
 //! `nn/block.rs`, `Norm` in `nn/norm.rs`, positions in `nn/position.rs`, …). A new variant needs
 //! a supported family that cannot be written without it.
 
+mod experts;
+
 use crate::error::{Error, Result};
+
+pub use experts::{Experts, Gating, Routing};
 
 /// A whole decoder. The weights' dtype is not part of it: the same spec runs in any.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +142,9 @@ pub struct Attention {
     pub scale: f64,
     /// Scores become `cap · tanh(scores / cap)`, before the mask (Gemma 2).
     pub softcap: Option<f64>,
+    /// One more score a head in every softmax, trained, to which no value belongs: a head can look
+    /// at nothing (gpt-oss; Xiao et al. 2023, 2309.17453, have it as a token).
+    pub sinks: bool,
 }
 
 /// What tells queries and keys where they are.
@@ -259,6 +266,8 @@ pub enum FeedForward {
         /// All three projections have biases.
         bias: bool,
     },
+    /// Several gated ones, of which every token takes a few.
+    Experts(Experts),
 }
 
 /// A nonlinearity.
@@ -324,12 +333,14 @@ impl Layer {
     fn validate(&self, at: &str) -> Result<()> {
         self.norm.validate(at)?;
         finite(&format!("{at}: residual_scale"), self.residual_scale)?;
-        let hidden = match self.feed_forward {
+        match &self.feed_forward {
             FeedForward::Plain { hidden_dim, .. } | FeedForward::Gated { hidden_dim, .. } => {
-                hidden_dim
+                check((1..=MAX_SIZE).contains(hidden_dim), || {
+                    format!("{at}: hidden_dim is {hidden_dim}")
+                })?;
             }
-        };
-        check((1..=MAX_SIZE).contains(&hidden), || format!("{at}: hidden_dim is {hidden}"))?;
+            FeedForward::Experts(experts) => experts.validate(at)?,
+        }
         self.attention.validate(at)
     }
 }

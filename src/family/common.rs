@@ -99,6 +99,7 @@ pub(crate) fn gated(config: &Config<'_>, defaults: GatedDefaults) -> Result<Spec
             window: None,
             scale: (head_dim as f64).powf(-0.5),
             softcap: None,
+            sinks: false,
         },
         feed_forward: FeedForward::Gated {
             hidden_dim: config.size("intermediate_size")?,

@@ -50,6 +50,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
             window: None,
             scale: if by_layer { scale / (index + 1) as f64 } else { scale },
             softcap: None,
+            sinks: false,
         },
         feed_forward: FeedForward::Plain { hidden_dim, activation: act, bias: true },
         residual_scale: 1.0,

@@ -37,6 +37,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
             window: None,
             scale: (head_dim as f64).powf(-0.5),
             softcap: None,
+            sinks: false,
         },
         feed_forward: FeedForward::Plain {
             hidden_dim: config.size("intermediate_size")?,

@@ -1,43 +1,66 @@
-//! The feed-forward branch: every position for itself, up to a wider space and down again.
+//! One dense feed-forward: every position for itself, up to a wider space and down again. Which
+//! tokens an expert gets is `moe.rs`'s affair.
 
 use candle_core::Tensor;
+use candle_nn::ops::sigmoid;
 
 use super::linear::Linear;
 use crate::error::Result;
-use crate::spec::{Activation, FeedForward};
-use crate::weights::{Param, Weights};
+use crate::spec::{Activation, Gating};
+use crate::weights::{Owner, Param, Weights};
 
 /// `down(act(up(x)))` (Vaswani et al. 2017, 1706.03762, section 3.3), or
 /// `down(act(gate(x)) * up(x))` (Shazeer 2020, 2002.05202).
 #[derive(Debug)]
 pub struct Mlp {
-    gate: Option<Linear>, // dim → hidden
-    up: Linear,           // dim → hidden
-    down: Linear,         // hidden → dim
-    activation: Activation,
+    form: Form,
+    up: Linear,   // dim → hidden
+    down: Linear, // hidden → dim
+}
+
+#[derive(Debug)]
+enum Form {
+    Plain(Activation),
+    Gated(Linear, Gating), // dim → hidden
+}
+
+/// The widths of a feed-forward, and whether its projections have biases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) dim: usize,
+    pub(crate) hidden: usize,
+    pub(crate) bias: bool,
 }
 
 impl Mlp {
-    pub(crate) fn load(
-        spec: &FeedForward,
-        dim: usize,
-        layer: usize,
+    pub(crate) fn plain(
         weights: &Weights<'_>,
+        owner: Owner,
+        shape: Shape,
+        activation: Activation,
     ) -> Result<Self> {
-        let (hidden, activation, bias, gated) = match *spec {
-            FeedForward::Plain { hidden_dim, activation, bias } => {
-                (hidden_dim, activation, bias, false)
-            }
-            FeedForward::Gated { hidden_dim, activation, bias } => {
-                (hidden_dim, activation, bias, true)
-            }
-        };
-        let load = |param, shape| Linear::load(weights, param, Some(layer), shape, bias);
+        let Shape { dim, hidden, bias } = shape;
         Ok(Self {
-            gate: if gated { Some(load(Param::Gate, (hidden, dim))?) } else { None },
-            up: load(Param::Up, (hidden, dim))?,
-            down: load(Param::Down, (dim, hidden))?,
-            activation,
+            form: Form::Plain(activation),
+            up: Linear::load(weights, Param::Up, owner, (hidden, dim), bias)?,
+            down: Linear::load(weights, Param::Down, owner, (dim, hidden), bias)?,
+        })
+    }
+
+    /// From the parameters [gate, up, down].
+    pub(crate) fn gated(
+        weights: &Weights<'_>,
+        [gate, up, down]: [Param; 3],
+        owner: Owner,
+        shape: Shape,
+        gating: Gating,
+    ) -> Result<Self> {
+        let Shape { dim, hidden, bias } = shape;
+        let gate = Linear::load(weights, gate, owner, (hidden, dim), bias)?;
+        Ok(Self {
+            form: Form::Gated(gate, gating),
+            up: Linear::load(weights, up, owner, (hidden, dim), bias)?,
+            down: Linear::load(weights, down, owner, (dim, hidden), bias)?,
         })
     }
 
@@ -45,12 +68,23 @@ impl Mlp {
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let up = self.up.forward(x)?; // (batch, seq, hidden)
-        let hidden = match &self.gate {
-            Some(gate) => (activate(&gate.forward(x)?, self.activation)? * up)?,
-            None => activate(&up, self.activation)?,
+        let hidden = match &self.form {
+            Form::Plain(activation) => activate(&up, *activation)?,
+            Form::Gated(gate, gating) => join(&gate.forward(x)?, up, *gating)?,
         };
         self.down.forward(&hidden)
     }
+}
+
+fn join(gate: &Tensor, up: Tensor, gating: Gating) -> Result<Tensor> {
+    Ok(match gating {
+        Gating::Plain(activation) => (activate(gate, activation)? * up)?,
+        Gating::Clamped { alpha, limit } => {
+            let gate = gate.minimum(limit)?;
+            let up = up.clamp(-limit, limit)?;
+            (gate.mul(&sigmoid(&(&gate * alpha)?)?)? * (up + 1.0)?)?
+        }
+    })
 }
 
 fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {

@@ -41,6 +41,7 @@ fn spec() -> Spec {
         window: None,
         scale: 1.,
         softcap: None,
+        sinks: false,
     };
     let feed_forward =
         FeedForward::Gated { hidden_dim: HIDDEN, activation: Activation::Silu, bias: false };
