@@ -5,7 +5,10 @@
 //! `nn/block.rs`, `Norm` in `nn/norm.rs`, positions in `nn/position.rs`, …). A new variant needs
 //! a supported family that cannot be written without it.
 
+mod experts;
 mod validate;
+
+pub use experts::{Experts, Gating, Routing};
 
 /// A whole decoder. The weights' dtype is not part of it: the same spec runs in any.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,6 +161,9 @@ pub struct Attention {
     pub query_growth: Option<QueryGrowth>,
     /// Scores become `cap · tanh(scores / cap)`, before the mask (Gemma 2).
     pub softcap: Option<f64>,
+    /// One more score a head in every softmax, trained, to which no value belongs: a head can look
+    /// at nothing (gpt-oss; Xiao et al. 2023, 2309.17453, have it as a token).
+    pub sinks: bool,
 }
 
 impl Attention {
@@ -177,6 +183,7 @@ impl Attention {
             scale: (head_dim as f64).powf(-0.5),
             query_growth: None,
             softcap: None,
+            sinks: false,
         }
     }
 }
@@ -322,6 +329,8 @@ pub enum FeedForward {
         /// All three projections have biases.
         bias: bool,
     },
+    /// Several gated ones, of which every token takes a few.
+    Experts(Experts),
 }
 
 /// A nonlinearity.

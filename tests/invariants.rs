@@ -83,8 +83,14 @@ fn a_later_token_never_changes_an_earlier_logit() {
         let at = 1 + random.below(9);
         ids[at] = (ids[at] + 1) % vocab as u32;
         let after = logits(decoder, &ids);
-        // Not even in the last bit: the sums are the same sums.
-        assert_eq!(before[..at], after[..at], "before position {at}");
+        let experts = |layer: &Layer| matches!(layer.feed_forward, FeedForward::Experts(_));
+        if decoder.spec().layers.iter().any(experts) {
+            // With how many tokens an expert computes depends on all of them, and rounding on that.
+            close(&before[..at], &after[..at]);
+        } else {
+            // Not even in the last bit: the sums are the same sums.
+            assert_eq!(before[..at], after[..at], "before position {at}");
+        }
         assert_ne!(before[at], after[at], "at position {at} nothing changed");
     });
 }
@@ -194,11 +200,15 @@ fn a_window_as_long_as_the_text_hides_nothing_and_a_shorter_one_hides() {
 }
 
 #[test]
-fn attention_weights_sum_to_one() {
+fn attention_weights_sum_to_one_or_less_beside_a_sink() {
     for_random_decoders(|random, decoder| {
         let ids = random.ids(decoder.spec().vocab_size, 7);
+        let sinks = decoder.spec().layers[0].attention.sinks;
         for row in pattern(decoder, &ids).chunks(7) {
-            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+            let sum = row.iter().sum::<f32>();
+            // A sink takes a share that belongs to no key.
+            let fits = sum < 1.0 + 1e-5 && (sinks || sum > 1.0 - 1e-5);
+            assert!(fits, "{row:?}");
         }
     });
 }

@@ -198,6 +198,7 @@ pub(crate) fn mlp_biases(config: &Config<'_>, spec: &mut Spec, default: bool) ->
     for layer in &mut spec.layers {
         match &mut layer.feed_forward {
             FeedForward::Gated { bias, .. } | FeedForward::Plain { bias, .. } => *bias = mlp_bias,
+            FeedForward::Experts(experts) => experts.bias = mlp_bias,
         }
     }
     Ok(())

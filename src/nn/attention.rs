@@ -28,6 +28,7 @@ pub struct Attention {
     out: Linear,   // n_heads · head_dim → dim
     query_norm: Option<HeadNorm>,
     key_norm: Option<HeadNorm>,
+    sinks: Option<Tensor>, // (1, heads, 1, 1), f32
     place: Place,
     growth: Option<Growth>,
     spec: spec::Attention,
@@ -65,6 +66,13 @@ impl Attention {
             )?,
             query_norm: HeadNorm::load(spec, Param::QueryNorm, spec.n_heads, layer, weights)?,
             key_norm: HeadNorm::load(spec, Param::KeyNorm, spec.n_kv_heads, layer, weights)?,
+            sinks: match spec.sinks {
+                true => {
+                    let sinks = weights.vector(Param::Sinks, Some(layer), spec.n_heads)?;
+                    Some(sinks.reshape((1, spec.n_heads, 1, 1))?)
+                }
+                false => None,
+            },
             place,
             growth: spec.query_growth.map(Growth::new),
             spec: spec.clone(),
@@ -137,6 +145,7 @@ impl Attention {
                 Place::Rotary(_) | Place::Nowhere => None,
             },
             mask: step.masks.mask(self.spec.window)?,
+            sinks: self.sinks.clone(),
         })
     }
 }

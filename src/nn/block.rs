@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::attention::{Attention, Place};
-use super::mlp::Mlp;
+use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::probe::Site;
 use super::step::Step;
@@ -27,7 +27,7 @@ use crate::weights::{Param, Weights};
 #[derive(Debug)]
 pub struct Block {
     attention: Attention,
-    mlp: Mlp,
+    mlp: FeedForward,
     norms: Norms,
     layer: usize,
     residual_scale: f64,
@@ -69,7 +69,7 @@ impl Block {
     ) -> Result<Self> {
         Ok(Self {
             attention: Attention::load(&spec.attention, dim, layer, place, weights)?,
-            mlp: Mlp::load(&spec.feed_forward, dim, layer, weights)?,
+            mlp: FeedForward::load(&spec.feed_forward, dim, layer, weights)?,
             norms: Norms::load(spec, dim, layer, weights)?,
             layer,
             residual_scale: spec.residual_scale,

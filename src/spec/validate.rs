@@ -42,18 +42,20 @@ impl Spec {
 }
 
 /// A size that no decoder has.
-const MAX_SIZE: usize = 1 << 31;
+pub(super) const MAX_SIZE: usize = 1 << 31;
 
 impl Layer {
     fn validate(&self, at: &str) -> Result<()> {
         self.norm.validate(at)?;
         finite(&format!("{at}: residual_scale"), self.residual_scale)?;
-        let hidden = match self.feed_forward {
+        match &self.feed_forward {
             FeedForward::Plain { hidden_dim, .. } | FeedForward::Gated { hidden_dim, .. } => {
-                hidden_dim
+                check((1..=MAX_SIZE).contains(hidden_dim), || {
+                    format!("{at}: hidden_dim is {hidden_dim}")
+                })?;
             }
-        };
-        check((1..=MAX_SIZE).contains(&hidden), || format!("{at}: hidden_dim is {hidden}"))?;
+            FeedForward::Experts(experts) => experts.validate(at)?,
+        }
         self.attention.validate(at)
     }
 }
@@ -164,7 +166,7 @@ impl Norm {
     }
 }
 
-fn check(holds: bool, problem: impl FnOnce() -> String) -> Result<()> {
+pub(super) fn check(holds: bool, problem: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Spec(problem())) }
 }
 

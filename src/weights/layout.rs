@@ -5,16 +5,28 @@ use std::ops::Range;
 
 use super::param::{Layout, Param};
 use super::read::Choice;
+use super::stack;
 use crate::error::{Error, Result};
 use crate::spec::{FeedForward, Layer};
 
 /// Where a parameter lies in its tensor.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The shape that the whole tensor must have; its rows first.
-    pub(super) shape: (usize, usize),
+    /// The shape that the whole tensor must have.
+    pub(super) shape: Vec<usize>,
     /// What of it is the parameter.
     pub(super) choice: Choice,
+    /// How many of the tensor's elements that is.
+    pub(super) elements: usize,
+}
+
+impl Place {
+    /// A vector of `columns` numbers as a matrix of one row.
+    pub(super) fn row(columns: usize) -> Self {
+        let choice =
+            Choice { rows: Parts::whole(columns).rows, columns: 0..1, stride: 1, transposed: true };
+        Self { shape: vec![columns], choice, elements: columns }
+    }
 }
 
 /// Where the (out, in) matrix of `param` lies when stored as `layout`. A bias is a matrix of one
@@ -23,10 +35,15 @@ pub(super) fn place(
     layout: Layout,
     param: Param,
     layer: Option<&Layer>,
+    expert: Option<usize>,
     (rows, columns): (usize, usize),
     bias: bool,
 ) -> Result<Place> {
+    let elements = rows * columns;
     let parts = match layout {
+        Layout::Stacked(stack) => {
+            return stack::place(stack, param, layer, expert, (rows, columns), bias);
+        }
         Layout::Plain | Layout::PlusOne | Layout::Transposed => Parts::whole(rows),
         Layout::FusedQkv | Layout::FusedQkvTransposed => Heads::of(layer)?.fused(param)?,
         Layout::GroupedQkv => Heads::of(layer)?.grouped(param)?,
@@ -41,13 +58,14 @@ pub(super) fn place(
     }
     let transposed = matches!(layout, Layout::Transposed | Layout::FusedQkvTransposed) && !bias;
     if !transposed {
-        let choice = Choice { rows: parts.rows, columns: 0..columns, transposed };
-        return Ok(Place { shape: (parts.total, columns), choice });
+        let choice = Choice { rows: parts.rows, columns: 0..columns, stride: 1, transposed };
+        let shape = if bias { vec![parts.total] } else { vec![parts.total, columns] };
+        return Ok(Place { shape, choice, elements });
     }
     // Only layouts of one range are stored transposed.
     let part = parts.rows.first().cloned().unwrap_or_default();
-    let choice = Choice { rows: Parts::whole(columns).rows, columns: part, transposed };
-    Ok(Place { shape: (columns, parts.total), choice })
+    let choice = Choice { rows: Parts::whole(columns).rows, columns: part, stride: 1, transposed };
+    Ok(Place { shape: vec![columns, parts.total], choice, elements })
 }
 
 /// The rows of a parameter among all that the tensor has.

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::nn::Decoder;
 use taper::spec::*;
-use taper::weights::{Checkpoint, Names, Param, Weights, plain};
+use taper::weights::{Checkpoint, Layout, Names, Param, Stack, Weights, bare, plain};
 
 /// A table of names of its own: nothing here depends on a family.
 const NAMES: Names = Names {
@@ -28,13 +28,22 @@ const NAMES: Names = Names {
         plain(Param::AttentionOut, "{}.out"),
         plain(Param::QueryNorm, "{}.query_norm"),
         plain(Param::KeyNorm, "{}.key_norm"),
-        plain(Param::XieluPositive, "{}.xielu_positive"),
-        plain(Param::XieluNegative, "{}.xielu_negative"),
-        plain(Param::XieluBeta, "{}.xielu_beta"),
-        plain(Param::XieluEps, "{}.xielu_eps"),
+        bare(Param::XieluPositive, "{}.xielu_positive", Layout::Plain),
+        bare(Param::XieluNegative, "{}.xielu_negative", Layout::Plain),
+        bare(Param::XieluBeta, "{}.xielu_beta", Layout::Plain),
+        bare(Param::XieluEps, "{}.xielu_eps", Layout::Plain),
         plain(Param::Gate, "{}.gate"),
         plain(Param::Up, "{}.up"),
         plain(Param::Down, "{}.down"),
+        plain(Param::Sinks, "{}.sinks"),
+        plain(Param::Router, "{}.router"),
+        bare(Param::ExpertGate, "{}.stack", Layout::Stacked(Stack::GateUp)),
+        bare(Param::ExpertUp, "{}.stack", Layout::Stacked(Stack::GateUp)),
+        plain(Param::ExpertDown, "{}.expert{e}.down"),
+        plain(Param::SharedGate, "{}.shared_gate"),
+        plain(Param::SharedUp, "{}.shared_up"),
+        plain(Param::SharedDown, "{}.shared_down"),
+        plain(Param::SharedRouter, "{}.shared_router"),
         plain(Param::FinalNorm, "final_norm"),
         plain(Param::Head, "head"),
     ],
@@ -139,11 +148,37 @@ impl Random {
             ]),
             norm: self.norm(),
             attention: self.attention(),
-            feed_forward: match self.flag() {
-                true => FeedForward::Plain { hidden_dim, activation, bias },
-                false => FeedForward::Gated { hidden_dim, activation, bias },
+            feed_forward: match self.below(3) {
+                0 => FeedForward::Plain { hidden_dim, activation, bias },
+                1 => FeedForward::Gated { hidden_dim, activation, bias },
+                _ => FeedForward::Experts(self.experts(hidden_dim, activation, bias)),
             },
             residual_scale: self.one_of(&[1.0, 0.7]),
+        }
+    }
+
+    fn experts(&mut self, hidden_dim: usize, activation: Activation, bias: bool) -> Experts {
+        let routing = self.one_of(&[
+            Routing::SoftmaxThenTop { renormalise: false },
+            Routing::SoftmaxThenTop { renormalise: true },
+            Routing::TopThenSoftmax,
+            Routing::SparseMixer { jitter: 0.1 },
+        ]);
+        let gating =
+            self.one_of(&[Gating::Plain(activation), Gating::Clamped { alpha: 1.7, limit: 1.0 }]);
+        let n_experts = self.one_of(&[3, 5]);
+        Experts {
+            n_experts,
+            per_token: match routing {
+                Routing::SparseMixer { .. } => 2,
+                _ => self.one_of(&[1, 2, n_experts]),
+            },
+            hidden_dim,
+            routing,
+            router_bias: self.flag(),
+            gating,
+            bias,
+            shared: self.one_of(&[None, Some(6)]),
         }
     }
 
@@ -176,6 +211,7 @@ impl Random {
             query_growth: self.one_of(&[None, Some(QueryGrowth { beta: 0.3, every: 4 })]),
             scale: 0.4,
             softcap: self.one_of(&[None, Some(5.0)]),
+            sinks: self.flag(),
         }
     }
 
@@ -288,6 +324,26 @@ fn linear(name: &str, out: usize, input: usize, bias: bool) -> Vec<(String, Vec<
     shapes
 }
 
+fn expert_shapes(experts: &Experts, dim: usize, index: usize) -> Vec<(String, Vec<usize>)> {
+    let at = |name: &str| format!("{index}.{name}");
+    let (n, hidden) = (experts.n_experts, experts.hidden_dim);
+    let mut shapes = linear(&at("router"), n, dim, experts.router_bias);
+    shapes.push((at("stack"), vec![n, 2 * hidden, dim]));
+    if experts.bias {
+        shapes.push((at("stack_bias"), vec![n, 2 * hidden]));
+    }
+    for expert in 0..n {
+        shapes.extend(linear(&at(&format!("expert{expert}.down")), dim, hidden, experts.bias));
+    }
+    if let Some(hidden) = experts.shared {
+        shapes.extend(linear(&at("shared_gate"), hidden, dim, false));
+        shapes.extend(linear(&at("shared_up"), hidden, dim, false));
+        shapes.extend(linear(&at("shared_down"), dim, hidden, false));
+        shapes.extend(linear(&at("shared_router"), 1, dim, false));
+    }
+    shapes
+}
+
 fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usize>)> {
     let at = |name: &str| format!("{index}.{name}");
     let a = &layer.attention;
@@ -313,22 +369,35 @@ fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usi
             shapes.extend(norms(norm, &at("key_norm"), kv));
         }
     }
-    let (FeedForward::Plain { activation, .. } | FeedForward::Gated { activation, .. }) =
-        layer.feed_forward;
-    if activation == Activation::Xielu {
+    let activation = match &layer.feed_forward {
+        FeedForward::Plain { activation, .. } | FeedForward::Gated { activation, .. } => {
+            Some(*activation)
+        }
+        FeedForward::Experts(Experts { gating: Gating::Plain(activation), .. }) => {
+            Some(*activation)
+        }
+        FeedForward::Experts(_) => None,
+    };
+    if activation == Some(Activation::Xielu) {
         for name in ["positive", "negative", "beta", "eps"] {
             shapes.push((at(&format!("xielu_{name}")), vec![1]));
         }
     }
-    let (hidden, bias) = match layer.feed_forward {
-        FeedForward::Plain { hidden_dim, bias, .. } => (hidden_dim, bias),
-        FeedForward::Gated { hidden_dim, bias, .. } => {
-            shapes.extend(linear(&at("gate"), hidden_dim, dim, bias));
-            (hidden_dim, bias)
+    if a.sinks {
+        shapes.push((at("sinks.weight"), vec![a.n_heads]));
+    }
+    match &layer.feed_forward {
+        FeedForward::Plain { hidden_dim, bias, .. } => {
+            shapes.extend(linear(&at("up"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("down"), dim, *hidden_dim, *bias));
         }
-    };
-    shapes.extend(linear(&at("up"), hidden, dim, bias));
-    shapes.extend(linear(&at("down"), dim, hidden, bias));
+        FeedForward::Gated { hidden_dim, bias, .. } => {
+            shapes.extend(linear(&at("gate"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("up"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("down"), dim, *hidden_dim, *bias));
+        }
+        FeedForward::Experts(experts) => shapes.extend(expert_shapes(experts, dim, index)),
+    }
     let places: &[&str] = match layer.wiring {
         Wiring::Pre | Wiring::Normed | Wiring::Parallel { shared_norm: false } => {
             &["attention_norm", "mlp_norm"]
