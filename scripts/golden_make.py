@@ -37,13 +37,15 @@ def draw(name: str, shape, key, model_type: str, conv1d: bool) -> np.ndarray:
         if leaf == "bias":
             return 0.3 * x
         return 0.25 * x + (0.0 if model_type in OFFSET_NORMS else 1.0)
-    if len(shape) == 1:
+    if leaf == "sinks":
+        return x
+    if len(shape) == 1 or leaf.endswith("bias"):
         return 0.3 * x
     if is_embedding(name):
         return x * (3 / math.sqrt(shape[1]) if model_type in SCALED_EMBEDDINGS else 0.7)
     if leaf == "weight" and ("lm_head" in name or "embed_out" in name):
         return x * 3 / math.sqrt(shape[1])
-    fan_in = shape[0] if conv1d else shape[-1]
+    fan_in = shape[-2] if conv1d else shape[-1]
     return x * 1.5 / math.sqrt(fan_in)
 
 
@@ -53,6 +55,8 @@ def is_embedding(name: str) -> bool:
 
 def randomise(model, key, stored: torch.dtype):
     conv1d = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, transformers.pytorch_utils.Conv1D)}
+    if model.config.model_type == "gpt_oss":  # so are its experts
+        conv1d |= {name for name, x in model.named_parameters() if x.ndim == 3}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             values = draw(name, tuple(parameter.shape), key, model.config.model_type, name in conv1d)
@@ -103,6 +107,14 @@ def write_config(folder: Path, case: Case):
             raise SystemExit(f"error: {folder}: {name} was {before.get(name)} and is read as {after.get(name)}")
 
 
+def write_kin(folder: Path, case: Case):
+    """The config of a family that transformers does not read."""
+    path = folder / "config.json"
+    config = as_v4(json.loads(path.read_text()), case.scaling_type) | {"architectures": None} | case.kin
+    config = dict(sorted({k: v for k, v in config.items() if k not in case.drop}.items()))
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def plain(value):
     """Without the old name of rope_type, which is kept beside the new one."""
     return {k: v for k, v in value.items() if k != "type"} if isinstance(value, dict) else value
@@ -120,8 +132,11 @@ def make(family: str, case: Case, folder: Path):
     model.save_pretrained(folder, **extra)
     if case.pickled:
         pickle(folder, case)
-    write_config(folder, case)
+    if not case.kin:
+        write_config(folder, case)
     model = reference.load(folder)
+    if case.kin:
+        write_kin(folder, case)
     references((family, case.name), case, folder, model, reference.metadata(folder, model, "f32"))
     for path in folder.iterdir():
         path.chmod(0o644)

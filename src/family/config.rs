@@ -164,7 +164,11 @@ impl<'a> Config<'a> {
             return Err(self.error(key, format!("is {value}, not an object")));
         };
         let prefix = format!("{}{key}.", self.prefix);
-        self.opened.borrow_mut().push((prefix.clone(), map));
+        let mut opened = self.opened.borrow_mut();
+        if !opened.iter().any(|(known, _)| *known == prefix) {
+            opened.push((prefix.clone(), map));
+        }
+        drop(opened);
         Ok(Some(Config { prefix, map, ..self.clone() }))
     }
 

@@ -13,6 +13,7 @@ use crate::weights::{Layout, Names, Param, plain, stored};
 
 /// `FalconConfig` to a [`Spec`].
 pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
+    config.irrelevant(&["ff_factor"]); // `ffn_hidden_size` counts
     config.only("apply_residual_connection_post_layernorm", &json!(false))?;
     let words = Words {
         dim: either(config, &["hidden_size", "n_embed"])?,

@@ -18,26 +18,27 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
     };
     let mut spec = gated(config, defaults)?;
     let window = config.maybe_size("sliding_window")?;
-    let beta = match config.maybe_object("rope_parameters")? {
-        Some(parameters) => {
-            parameters.irrelevant(&["max_position_embeddings"]);
-            parameters.maybe_number("llama_4_scaling_beta")?
-        }
-        None => Some(config.number_or("rope_parameters.llama_4_scaling_beta", 0.1)?),
-    };
+    let query_growth = growth(config)?;
     for layer in &mut spec.layers {
         layer.attention.window = window;
         let Position::Rope(rope) = &mut layer.attention.position else { continue };
         if config.value("rope_parameters").is_none() {
             rope.scaling = DEFAULT;
         }
-        let original = rope.scaling.original_max_seq_len();
-        layer.attention.query_growth = match (beta, original) {
-            (Some(beta), Some(every)) => Some(QueryGrowth { beta, every }),
-            _ => None,
-        };
+        layer.attention.query_growth = query_growth;
     }
     Ok(spec)
+}
+
+/// Its numbers stand among those of the rotation.
+fn growth(config: &Config<'_>) -> Result<Option<QueryGrowth>> {
+    let Some(parameters) = config.maybe_object("rope_parameters")? else {
+        return Ok(Some(QueryGrowth { beta: 0.1, every: 16_384 }));
+    };
+    parameters.irrelevant(&["max_position_embeddings"]);
+    let Some(beta) = parameters.maybe_number("llama_4_scaling_beta")? else { return Ok(None) };
+    let every = parameters.size("original_max_position_embeddings")?;
+    Ok(Some(QueryGrowth { beta, every }))
 }
 
 /// What transformers takes where nothing is said.

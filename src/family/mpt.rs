@@ -45,7 +45,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         attention.only("attn_type", &json!("multihead_attention"))?;
         attention.only("alibi", &json!(true))?;
         attention.only("alibi_bias_max", &json!(8))?; // transformers takes 8 in any case
-        for key in ["prefix_lm", "qk_ln", "attn_uses_sequence_id"] {
+        for key in ["prefix_lm", "qk_ln", "attn_uses_sequence_id", "is_encoder_decoder"] {
             attention.only(key, &json!(false))?;
         }
         clip = attention.maybe_number("clip_qkv")?.filter(|clip| *clip != 0.0);

@@ -23,6 +23,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         "embedding_dropout",
         // Written and not read; `hidden_act` counts, scores are scaled and f32.
         "activation_function",
+        "layer_norm_epsilon", // `norm_epsilon` counts
         "mlp_type",
         "norm_type",
         "scale_attn_weights",
