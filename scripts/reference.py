@@ -102,6 +102,7 @@ LAYOUTS = {
         "gpt_neox.layers", "gpt_neox.final_layer_norm", "attention", parallel=lambda c: c.use_parallel_residual
     ),
     "gemma2": GEMMA2,
+    "granitemoe": Layout(mlp="block_sparse_moe", branch_scale=lambda c: c.residual_multiplier),
 }
 
 
