@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use super::common::{GatedDefaults, gated};
+use super::common::{GatedDefaults, attention_biases, gated, mlp_biases};
 use super::config::Config;
 use crate::error::Result;
-use crate::spec::{FeedForward, Spec};
+use crate::spec::Spec;
 use crate::weights::{Names, Param, plain};
 
 /// `LlamaConfig` to a [`Spec`].
@@ -20,16 +20,8 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
 
 /// `attention_bias` gives all four projections one, `mlp_bias` all three.
 pub(crate) fn biases(config: &Config<'_>, spec: &mut Spec) -> Result<()> {
-    let attention_bias = config.flag_or("attention_bias", false)?;
-    let mlp_bias = config.flag_or("mlp_bias", false)?;
-    for layer in &mut spec.layers {
-        layer.attention.qkv_bias = attention_bias;
-        layer.attention.out_bias = attention_bias;
-        if let FeedForward::Gated { bias, .. } = &mut layer.feed_forward {
-            *bias = mlp_bias;
-        }
-    }
-    Ok(())
+    attention_biases(config, spec, false, true)?;
+    mlp_biases(config, spec, false)
 }
 
 /// Where `LlamaForCausalLM` keeps its parameters.

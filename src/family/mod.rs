@@ -1,6 +1,7 @@
 //! Families: from a checkpoint's configuration to a [`Spec`], and to where its tensors are. One
 //! file a family; no tensor is touched.
 
+mod classic;
 mod common;
 mod config;
 mod gemma2;

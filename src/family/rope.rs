@@ -59,7 +59,7 @@ fn read_from(
         Some(params) => scaling(config, params, max_seq_len)?,
         None => (RopeScaling::None, max_seq_len),
     };
-    Ok((Rope { theta, rotary_dim, interleaved: false, scaling }, max_seq_len))
+    Ok((Rope { theta, rotary_dim, reversed: false, interleaved: false, scaling }, max_seq_len))
 }
 
 /// The same quantity under several names; two that differ are refused.

@@ -14,7 +14,7 @@ pub(crate) struct Scoring {
     pub(crate) scale: f64,
     /// `cap · tanh(scores / cap)`.
     pub(crate) softcap: Option<f64>,
-    /// Added after the cap, (heads, seq, keys).
+    /// Added after the cap, (1 | batch, heads, seq, keys).
     pub(crate) bias: Option<Tensor>,
     /// 0 or −∞, (batch | 1, 1, seq, keys).
     pub(crate) mask: Option<Tensor>,

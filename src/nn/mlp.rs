@@ -4,6 +4,7 @@
 use candle_core::Tensor;
 use candle_nn::ops::sigmoid;
 
+use super::activation::Nonlinearity;
 use super::linear::Linear;
 use crate::error::Result;
 use crate::spec::{Activation, Gating};
@@ -20,8 +21,15 @@ pub struct Mlp {
 
 #[derive(Debug)]
 enum Form {
-    Plain(Activation),
-    Gated(Linear, Gating), // dim → hidden
+    Plain(Nonlinearity),
+    Gated(Linear, Gate), // dim → hidden
+}
+
+/// How gate and up are joined: [`Gating`] with what it was trained with.
+#[derive(Debug)]
+enum Gate {
+    Plain(Nonlinearity),
+    Clamped { alpha: f64, limit: f64 },
 }
 
 /// The widths of a feed-forward, and whether its projections have biases.
@@ -41,7 +49,7 @@ impl Mlp {
     ) -> Result<Self> {
         let Shape { dim, hidden, bias } = shape;
         Ok(Self {
-            form: Form::Plain(activation),
+            form: Form::Plain(Nonlinearity::load(activation, owner, weights)?),
             up: Linear::load(weights, Param::Up, owner, (hidden, dim), bias)?,
             down: Linear::load(weights, Param::Down, owner, (dim, hidden), bias)?,
         })
@@ -57,8 +65,14 @@ impl Mlp {
     ) -> Result<Self> {
         let Shape { dim, hidden, bias } = shape;
         let gate = Linear::load(weights, gate, owner, (hidden, dim), bias)?;
+        let join = match gating {
+            Gating::Plain(activation) => {
+                Gate::Plain(Nonlinearity::load(activation, owner, weights)?)
+            }
+            Gating::Clamped { alpha, limit } => Gate::Clamped { alpha, limit },
+        };
         Ok(Self {
-            form: Form::Gated(gate, gating),
+            form: Form::Gated(gate, join),
             up: Linear::load(weights, up, owner, (hidden, dim), bias)?,
             down: Linear::load(weights, down, owner, (dim, hidden), bias)?,
         })
@@ -69,30 +83,22 @@ impl Mlp {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let up = self.up.forward(x)?; // (batch, seq, hidden)
         let hidden = match &self.form {
-            Form::Plain(activation) => activate(&up, *activation)?,
-            Form::Gated(gate, gating) => join(&gate.forward(x)?, up, *gating)?,
+            Form::Plain(activation) => activation.forward(&up)?,
+            Form::Gated(gate, join) => join.forward(&gate.forward(x)?, up)?,
         };
         self.down.forward(&hidden)
     }
 }
 
-fn join(gate: &Tensor, up: Tensor, gating: Gating) -> Result<Tensor> {
-    Ok(match gating {
-        Gating::Plain(activation) => (activate(gate, activation)? * up)?,
-        Gating::Clamped { alpha, limit } => {
-            let gate = gate.minimum(limit)?;
-            let up = up.clamp(-limit, limit)?;
-            (gate.mul(&sigmoid(&(&gate * alpha)?)?)? * (up + 1.0)?)?
-        }
-    })
-}
-
-fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::GeluErf => x.gelu_erf()?,
-        Activation::GeluTanh => x.gelu()?,
-        Activation::Silu => x.silu()?,
-        Activation::Relu => x.relu()?,
-        Activation::ReluSquared => x.relu()?.sqr()?,
-    })
+impl Gate {
+    fn forward(&self, gate: &Tensor, up: Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Plain(activation) => (activation.forward(gate)? * up)?,
+            Self::Clamped { alpha, limit } => {
+                let gate = gate.minimum(*limit)?;
+                let up = up.clamp(-limit, *limit)?;
+                (gate.mul(&sigmoid(&(&gate * *alpha)?)?)? * (up + 1.0)?)?
+            }
+        })
+    }
 }

@@ -1,6 +1,8 @@
 //! The decoder, in plain candle operations: they are the reference, and the path on every device.
 //! No family's name occurs here.
 
+mod activation;
+mod alibi;
 mod attend;
 mod attention;
 mod block;

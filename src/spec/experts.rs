@@ -1,7 +1,8 @@
 //! A feed-forward branch of experts as plain data, and its checks. The dense ones are in the file
 //! above.
 
-use super::{Activation, MAX_SIZE, check};
+use super::Activation;
+use super::validate::{MAX_SIZE, check};
 use crate::error::Result;
 
 /// Several gated feed-forwards, of which every token takes a few (Shazeer et al. 2017, 1701.06538).

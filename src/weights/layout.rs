@@ -47,6 +47,7 @@ pub(super) fn place(
         Layout::Plain | Layout::PlusOne | Layout::Transposed => Parts::whole(rows),
         Layout::FusedQkv | Layout::FusedQkvTransposed => Heads::of(layer)?.fused(param)?,
         Layout::GroupedQkv => Heads::of(layer)?.grouped(param)?,
+        Layout::FourfoldQvk => Heads::of(layer)?.fourfold(param)?,
         Layout::PermutedHeads => Heads::of(layer)?.permuted(param)?,
         Layout::FusedGateUp => gate_up(param, layer)?,
     };
@@ -129,6 +130,24 @@ impl Heads {
         };
         let rows = (0..self.n_kv_heads).map(|g| g * group + start..g * group + start + len);
         Ok(Parts { rows: rows.collect(), total: self.n_kv_heads * group })
+    }
+
+    /// Four times `[q | v | k]`, each of a quarter of the heads.
+    fn fourfold(&self, param: Param) -> Result<Parts> {
+        let (q, k) = self.sizes();
+        if q != k || !self.n_heads.is_multiple_of(4) {
+            let problem = format!("{} heads do not divide into four blocks", self.n_heads);
+            return Err(Error::Spec(problem));
+        }
+        let part = match param {
+            Param::Query => 0,
+            Param::Value => 1,
+            Param::Key => 2,
+            other => return Err(misplaced(other, "four blocks of queries, values and keys")),
+        };
+        let start = |block: usize| (block * 3 + part) * (q / 4);
+        let rows = (0..4).map(|block| start(block)..start(block) + q / 4);
+        Ok(Parts { rows: rows.collect(), total: 3 * q })
     }
 
     /// llama.cpp stores row `half·(d/2) + i` of a head as its row `2·i + half`.

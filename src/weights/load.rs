@@ -148,6 +148,27 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// The factor of a norm that has `len` elements of its own for every head, (heads, len) in f32:
+    /// stored as that matrix, or as a vector a head.
+    ///
+    /// # Errors
+    /// As [`Weights::matrix`].
+    pub fn head_vectors(
+        &self,
+        param: Param,
+        owner: impl Into<Owner>,
+        (heads, len): (usize, usize),
+    ) -> Result<Tensor> {
+        let owner = owner.into();
+        if self.has(param, owner) {
+            let Found { stored, choice, .. } =
+                self.take(param, owner, Kind::Matrix, (heads, len))?;
+            return self.checkpoint.dense(stored, &choice, DType::F32, &self.device);
+        }
+        let own = |head| self.vector(param, Owner { head: Some(head), ..owner }, len);
+        Ok(Tensor::stack(&(0..heads).map(own).collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
     fn line(&self, found: &Found<'_>, dtype: DType) -> Result<Tensor> {
         let line = self.checkpoint.dense(found.stored, &found.choice, dtype, &self.device)?;
         Ok(line.flatten_all()?)
@@ -170,6 +191,9 @@ impl<'a> Weights<'a> {
         let mut place = place(layout, param, layer, owner.expert, shape, vector)?;
         if shape.0 == 1 && stored.info.shape == [shape.1] {
             place = Place::row(shape.1); // a matrix of one row, written as a vector
+        }
+        if stored.info.shape.is_empty() && place.shape == [1] {
+            place.shape.clear(); // a vector of one number, written as a number
         }
         if stored.info.shape != place.shape {
             return Err(Error::TensorShape {

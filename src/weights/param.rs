@@ -6,10 +6,14 @@ use std::fmt;
 /// A parameter of the decoder, in this crate's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Param {
-    /// Token table, (vocab, dim).
+    /// Token table, (vocab, width).
     TokenEmbedding,
     /// Learned positions, (max_seq_len + offset, dim).
     PositionEmbedding,
+    /// From the token table's width to the residual stream's, (dim, width).
+    EmbeddingIn,
+    /// The norm on embeddings.
+    EmbeddingNorm,
     /// The norm that the attention branch reads through (or the block's only one).
     AttentionNorm,
     /// The norm on the attention branch's output (post, sandwich).
@@ -54,9 +58,19 @@ pub enum Param {
     SharedDown,
     /// How much of the shared expert a token takes, (1, dim).
     SharedRouter,
+    /// xIELU's number for positive arguments, before its softplus.
+    XieluPositive,
+    /// xIELU's number for negative arguments, before its softplus.
+    XieluNegative,
+    /// xIELU's slope at zero.
+    XieluBeta,
+    /// The largest argument that xIELU's exponential sees.
+    XieluEps,
     /// The norm before the head.
     FinalNorm,
-    /// The head, (vocab, dim).
+    /// From the residual stream's width to the token table's, (width, dim).
+    EmbeddingOut,
+    /// The head, (vocab, width).
     Head,
 }
 
@@ -66,25 +80,27 @@ impl fmt::Display for Param {
     }
 }
 
-/// Whose a parameter is: the whole decoder's, a layer's, or one expert's in a layer.
+/// Whose a parameter is: the whole decoder's, a layer's, or one expert's or head's in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Owner {
     /// The layer, from 0.
     pub layer: Option<usize>,
     /// The expert, from 0.
     pub expert: Option<usize>,
+    /// The head, from 0, where heads have tensors of their own.
+    pub head: Option<usize>,
 }
 
 impl Owner {
     /// An expert in a layer.
     pub fn expert(layer: usize, expert: usize) -> Self {
-        Self { layer: Some(layer), expert: Some(expert) }
+        Self { layer: Some(layer), expert: Some(expert), head: None }
     }
 }
 
 impl From<Option<usize>> for Owner {
     fn from(layer: Option<usize>) -> Self {
-        Self { layer, expert: None }
+        Self { layer, expert: None, head: None }
     }
 }
 
@@ -92,6 +108,9 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(expert) = self.expert {
             write!(f, " of expert {expert}")?;
+        }
+        if let Some(head) = self.head {
+            write!(f, " of head {head}")?;
         }
         match self.layer {
             Some(layer) => write!(f, " of layer {layer}"),
@@ -115,6 +134,9 @@ pub enum Layout {
     /// Per kv head its query rows, then its key rows, then its value rows (NeoX with one query
     /// head a group; InternLM 2, Falcon 40B with several).
     GroupedQkv,
+    /// Four blocks of heads, in each its query rows, then its value rows, then its key rows:
+    /// CodeGen's, made for four cores.
+    FourfoldQvk,
     /// Gate and up one after another: `[gate | up]`.
     FusedGateUp,
     /// Rows of each head permuted for pairwise rotation: llama.cpp's q and k of the Llama family.
@@ -148,7 +170,7 @@ pub struct Entry {
     /// What is stored here. Several lines for one parameter are alternatives, tried in order;
     /// several parameters with one name are parts of a fused tensor.
     pub param: Param,
-    /// The name without its prefix and suffix; `{}` is the layer, `{e}` the expert.
+    /// The name without its prefix and suffix; `{}` is the layer, `{e}` the expert, `{h}` the head.
     pub name: &'static str,
     /// How it lies there.
     pub layout: Layout,
