@@ -60,7 +60,7 @@ MOE_CASES = {
             "switches",
             QWEN
             | dict(num_hidden_layers=4, shared_expert_intermediate_size=20, norm_topk_prob=True, qkv_bias=False)
-            | dict(decoder_sparse_step=2, mlp_only_layers=[3], moe_intermediate_size=6, num_experts=4)
+            | dict(decoder_sparse_step=2, mlp_only_layers=[3], num_experts=4)
             | dict(use_sliding_window=True, sliding_window=4, max_window_layers=3, tie_word_embeddings=True),
             stacked=True,
             lengths=(1, 20),
@@ -145,9 +145,11 @@ MOE_CASES = {
             stored="f32",
             lengths=(1, 20),
         ),
+        # The rotary positions that are meant where none are given.
+        Case("defaults", GPT_OSS | dict(num_hidden_layers=1, max_position_embeddings=131072), drop=("rope_parameters",)),
         Case(
             "mxfp4",
-            GPT_OSS | rope(theta=100.0) | dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, sliding_window=None)
+            GPT_OSS | rope(theta=100.0) | dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1)
             | dict(layer_types=["full_attention"]),
             packed=True,
         ),

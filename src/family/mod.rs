@@ -8,11 +8,19 @@ mod gemma2;
 mod gguf;
 mod gpt2;
 mod gpt_neox;
+mod gpt_oss;
+mod granitemoe;
 mod irrelevant;
 mod llama;
 mod mistral;
+mod mixtral;
+mod moe;
+mod olmoe;
+mod phimoe;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
+mod qwen3_moe;
 mod rope;
 
 use serde_json::{Map, Value};
@@ -40,10 +48,17 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "gemma2", spec: gemma2::spec, names: &gemma2::NAMES },
     Family { name: "gpt2", spec: gpt2::spec, names: &gpt2::NAMES },
     Family { name: "gpt_neox", spec: gpt_neox::spec, names: &gpt_neox::NAMES },
+    Family { name: "gpt_oss", spec: gpt_oss::spec, names: &gpt_oss::NAMES },
+    Family { name: "granitemoe", spec: granitemoe::spec, names: &granitemoe::NAMES },
     Family { name: "llama", spec: llama::spec, names: &llama::NAMES },
     Family { name: "mistral", spec: mistral::spec, names: &llama::NAMES },
+    Family { name: "mixtral", spec: mixtral::spec, names: &mixtral::NAMES },
+    Family { name: "olmoe", spec: olmoe::spec, names: &qwen2_moe::NAMES },
+    Family { name: "phimoe", spec: phimoe::spec, names: &mixtral::NAMES },
     Family { name: "qwen2", spec: qwen2::spec, names: &llama::NAMES },
+    Family { name: "qwen2_moe", spec: qwen2_moe::spec, names: &qwen2_moe::NAMES },
     Family { name: "qwen3", spec: qwen3::spec, names: &llama::NAMES },
+    Family { name: "qwen3_moe", spec: qwen3_moe::spec, names: &qwen2_moe::NAMES },
 ];
 
 /// What a configuration describes.
