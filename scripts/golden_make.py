@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import reference
 from golden_cases import Case
+from golden_moe import pack, packable
 
 STORED = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 # Norms whose stored weight is added to one.
@@ -38,14 +39,15 @@ def draw(name: str, shape, key, model_type: str, conv1d: bool) -> np.ndarray:
             return 0.3 * x
         return 0.25 * x + (0.0 if model_type in OFFSET_NORMS else 1.0)
     if leaf == "sinks":
-        return x
-    if len(shape) == 1 or leaf.endswith("bias"):
+        return x + 1.0
+    if len(shape) == 1 or leaf.endswith("_bias"):
         return 0.3 * x
     if is_embedding(name):
         return x * (3 / math.sqrt(shape[1]) if model_type in SCALED_EMBEDDINGS else 0.7)
     if leaf == "weight" and ("lm_head" in name or "embed_out" in name):
         return x * 3 / math.sqrt(shape[1])
-    fan_in = shape[-2] if conv1d else shape[-1]
+    transposed = conv1d or (model_type == "gpt_oss" and len(shape) == 3)
+    fan_in = shape[-2] if transposed else shape[-1]
     return x * 1.5 / math.sqrt(fan_in)
 
 
@@ -55,8 +57,6 @@ def is_embedding(name: str) -> bool:
 
 def randomise(model, key, stored: torch.dtype):
     conv1d = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, transformers.pytorch_utils.Conv1D)}
-    if model.config.model_type == "gpt_oss":  # so are its experts
-        conv1d |= {name for name, x in model.named_parameters() if x.ndim == 3}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             values = draw(name, tuple(parameter.shape), key, model.config.model_type, name in conv1d)
@@ -127,9 +127,11 @@ def make(family: str, case: Case, folder: Path):
     config = transformers.AutoConfig.for_model(case.model_type or family, **copy.deepcopy(case.config))
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     randomise(model, (family, case.seed or case.name), STORED[case.stored])
+    if case.packed:
+        packable(model)
     model.to(STORED[case.stored])
     extra = {"max_shard_size": case.shard} if case.shard else {}
-    model.save_pretrained(folder, **extra)
+    model.save_pretrained(folder, save_original_format=not case.stacked, **extra)
     if case.pickled:
         pickle(folder, case)
     if not case.kin:
@@ -137,6 +139,8 @@ def make(family: str, case: Case, folder: Path):
     model = reference.load(folder)
     if case.kin:
         write_kin(folder, case)
+    if case.packed:
+        pack(folder)
     references((family, case.name), case, folder, model, reference.metadata(folder, model, "f32"))
     for path in folder.iterdir():
         path.chmod(0o644)

@@ -275,8 +275,8 @@ pub enum RopeScaling {
         short: Vec<f64>,
         /// Divisors beyond it.
         long: Vec<f64>,
-        /// Factor on cosines and sines, resolved.
-        attention_factor: f64,
+        /// Factors on cosines and sines, resolved: up to the original length, and beyond it.
+        attention_factors: [f64; 2],
         /// Length trained on.
         original_max_seq_len: usize,
     },

@@ -24,24 +24,33 @@ pub(crate) fn biases(config: &Config<'_>, spec: &mut Spec) -> Result<()> {
     mlp_biases(config, spec, false)
 }
 
+/// Llama's names, and some more.
+macro_rules! names_with {
+    ($($more:expr),* $(,)?) => {
+        Names {
+            prefixes: &["model.", ""],
+            entries: &[
+                plain(Param::TokenEmbedding, "embed_tokens"),
+                plain(Param::AttentionNorm, "layers.{}.input_layernorm"),
+                plain(Param::Query, "layers.{}.self_attn.q_proj"),
+                plain(Param::Key, "layers.{}.self_attn.k_proj"),
+                plain(Param::Value, "layers.{}.self_attn.v_proj"),
+                plain(Param::AttentionOut, "layers.{}.self_attn.o_proj"),
+                plain(Param::QueryNorm, "layers.{}.self_attn.q_norm"),
+                plain(Param::KeyNorm, "layers.{}.self_attn.k_norm"),
+                plain(Param::MlpNorm, "layers.{}.post_attention_layernorm"),
+                plain(Param::Gate, "layers.{}.mlp.gate_proj"),
+                plain(Param::Up, "layers.{}.mlp.up_proj"),
+                plain(Param::Down, "layers.{}.mlp.down_proj"),
+                plain(Param::FinalNorm, "norm"),
+                plain(Param::Head, "lm_head"),
+                $($more),*
+            ],
+            ignored: &["rotary_emb.inv_freq"],
+        }
+    };
+}
+pub(crate) use names_with;
+
 /// Where `LlamaForCausalLM` keeps its parameters.
-pub(crate) const NAMES: Names = Names {
-    prefixes: &["model.", ""],
-    entries: &[
-        plain(Param::TokenEmbedding, "embed_tokens"),
-        plain(Param::AttentionNorm, "layers.{}.input_layernorm"),
-        plain(Param::Query, "layers.{}.self_attn.q_proj"),
-        plain(Param::Key, "layers.{}.self_attn.k_proj"),
-        plain(Param::Value, "layers.{}.self_attn.v_proj"),
-        plain(Param::AttentionOut, "layers.{}.self_attn.o_proj"),
-        plain(Param::QueryNorm, "layers.{}.self_attn.q_norm"),
-        plain(Param::KeyNorm, "layers.{}.self_attn.k_norm"),
-        plain(Param::MlpNorm, "layers.{}.post_attention_layernorm"),
-        plain(Param::Gate, "layers.{}.mlp.gate_proj"),
-        plain(Param::Up, "layers.{}.mlp.up_proj"),
-        plain(Param::Down, "layers.{}.mlp.down_proj"),
-        plain(Param::FinalNorm, "norm"),
-        plain(Param::Head, "lm_head"),
-    ],
-    ignored: &["rotary_emb.inv_freq"],
-};
+pub(crate) const NAMES: Names = names_with!();

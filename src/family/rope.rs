@@ -206,7 +206,7 @@ fn longrope(params: &Config<'_>, max_seq_len: usize, original: usize) -> Result<
     Ok(RopeScaling::LongRope {
         short: divisors("short_factor")?,
         long: divisors("long_factor")?,
-        attention_factor,
+        attention_factors: [attention_factor; 2],
         original_max_seq_len: original,
     })
 }

@@ -115,7 +115,10 @@ impl Rotary {
         let (frequencies, factor) = frequencies(&self.rope, length);
         // A table made for another set of frequencies is of no use.
         let key = match depends_on_length(&self.rope.scaling) {
-            true => frequencies.iter().fold(1, |key, f| key * 31 + u64::from(f.to_bits()) % 65521),
+            true => frequencies
+                .iter()
+                .chain(&[factor as f32])
+                .fold(1, |key: u64, f| key.wrapping_mul(31) + u64::from(f.to_bits()) % 65521),
             false => 0,
         };
         let sense = if self.rope.reversed { -1.0 } else { 1.0 };

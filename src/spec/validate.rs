@@ -140,7 +140,7 @@ impl Rope {
                 finite(&format!("{at}: attention_factor"), *attention_factor)?;
                 *factor
             }
-            RopeScaling::LongRope { short, long, attention_factor, .. } => {
+            RopeScaling::LongRope { short, long, attention_factors: [factor, beyond], .. } => {
                 for (name, divisors) in [("short", short), ("long", long)] {
                     check(divisors.len() == turned / 2, || {
                         format!("{at}: {} {name} divisors for {} pairs", divisors.len(), turned / 2)
@@ -149,7 +149,8 @@ impl Rope {
                         format!("{at}: a {name} divisor that is not above 0")
                     })?;
                 }
-                *attention_factor
+                finite(&format!("{at}: attention_factors"), *beyond)?;
+                *factor
             }
         };
         check(factor.is_finite() && factor > 0.0, || format!("{at}: a RoPE factor of {factor}"))?;
