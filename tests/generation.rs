@@ -22,7 +22,7 @@ fn load(path: &str) -> Model {
 }
 
 fn prompts() -> Vec<Vec<u32>> {
-    vec![vec![1, 9, 30], vec![5], (3..13).collect(), vec![50, 50, 2, 7, 7]]
+    vec![vec![1, 9, 30], vec![5], (3..13).collect(), vec![40, 40, 2, 7, 7]]
 }
 
 fn request(prompts: Vec<Vec<u32>>) -> Request {
