@@ -73,18 +73,16 @@ impl Checkpoint {
         scales: &Stored,
         rows: &[Range<usize>],
     ) -> Result<Vec<f32>> {
-        let [.., rows_in_all, per_row, bytes] = blocks.info.shape.as_slice() else {
-            return Err(Error::Spec(format!("`{}` is no stack of blocks", blocks.info.name)));
+        let of_bytes = |tensor: &Stored| tensor.info.dtype.block() == (1, 1);
+        let (per_row, bytes) = match (blocks.info.shape.as_slice(), scales.info.shape.as_slice()) {
+            ([rows @ .., bytes], fit) if rows == fit && of_bytes(blocks) && of_bytes(scales) => {
+                (scales.row_len(), *bytes)
+            }
+            _ => {
+                let (name, path) = (&scales.info.name, &self.files[scales.file].path);
+                return Err(Error::file(path, format!("tensor `{name}` does not fit its blocks")));
+            }
         };
-        let of_byte = |tensor: &Stored| tensor.info.dtype.block() == (1, 1);
-        let scales_shape = scales.info.shape.strip_suffix(&[*per_row]);
-        if !of_byte(blocks)
-            || !of_byte(scales)
-            || scales_shape.and_then(<[_]>::last) != Some(rows_in_all)
-        {
-            let (name, path) = (&scales.info.name, &self.files[scales.file].path);
-            return Err(Error::file(path, format!("tensor `{name}` does not fit its blocks")));
-        }
         let mut exponents = Vec::new();
         self.for_each(scales, rows, &mut |bytes| {
             exponents.extend_from_slice(bytes);
@@ -94,7 +92,7 @@ impl Checkpoint {
         let mut out = Vec::with_capacity(exponents.len() * BLOCK);
         let mut scales = exponents.into_iter().map(half_scale);
         self.for_each(blocks, &rows, &mut |piece| {
-            for (block, scale) in piece.chunks_exact(*bytes).zip(&mut scales) {
+            for (block, scale) in piece.chunks_exact(bytes).zip(&mut scales) {
                 let value = |code: u8| f32::from(TWICE[usize::from(code)]) * scale;
                 out.extend(block.iter().flat_map(|byte| [value(byte & 15), value(byte >> 4)]));
             }
@@ -103,3 +101,6 @@ impl Checkpoint {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests;
