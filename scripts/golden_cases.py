@@ -20,6 +20,7 @@ class Case:
     packed: bool = False  # experts in MXFP4
     cache_differs: bool = False  # transformers itself gives other logits with a cache than without
     model_type: str | None = None  # where the family's folder has another name
+    kin: dict | None = None  # keys to set once it is computed: the family is a special case of model_type's
     seed: str | None = None
 
 

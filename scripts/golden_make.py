@@ -107,6 +107,14 @@ def write_config(folder: Path, case: Case):
             raise SystemExit(f"error: {folder}: {name} was {before.get(name)} and is read as {after.get(name)}")
 
 
+def write_kin(folder: Path, case: Case):
+    """The config of a family that transformers does not read."""
+    path = folder / "config.json"
+    config = as_v4(json.loads(path.read_text()), case.scaling_type) | {"architectures": None} | case.kin
+    config = dict(sorted({k: v for k, v in config.items() if k not in case.drop}.items()))
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def plain(value):
     """Without the old name of rope_type, which is kept beside the new one."""
     return {k: v for k, v in value.items() if k != "type"} if isinstance(value, dict) else value
@@ -126,8 +134,11 @@ def make(family: str, case: Case, folder: Path):
     model.save_pretrained(folder, save_original_format=not case.stacked, **extra)
     if case.pickled:
         pickle(folder, case)
-    write_config(folder, case)
+    if not case.kin:
+        write_config(folder, case)
     model = reference.load(folder)
+    if case.kin:
+        write_kin(folder, case)
     if case.packed:
         pack(folder)
     references((family, case.name), case, folder, model, reference.metadata(folder, model, "f32"))

@@ -61,6 +61,17 @@ pub(crate) const USUAL: Words = Words {
     tied: false,
 };
 
+/// The one of `keys` that the configuration has, the first where it has none. Two that agree count
+/// as one.
+pub(crate) fn either(config: &Config<'_>, keys: &'static [&'static str]) -> Result<&'static str> {
+    let mut there = keys.iter().filter(|key| config.value(key).is_some());
+    let Some(first) = there.next() else { return Ok(keys.first().copied().unwrap_or_default()) };
+    match there.find(|key| config.value(key) != config.value(first)) {
+        Some(other) => Err(config.error(other, format!("differs from `{first}`"))),
+        None => Ok(first),
+    }
+}
+
 /// Such a decoder: norms before the branches, biases everywhere, no positions.
 pub(crate) fn classic(config: &Config<'_>, words: &Words) -> Result<Spec> {
     let dim = config.size(words.dim)?;

@@ -66,6 +66,8 @@ pub(crate) struct GatedDefaults {
     /// The norms' epsilon, and its key where it has one.
     pub(crate) eps: f64,
     pub(crate) eps_key: Option<&'static str>,
+    /// The nonlinearity's key, and what it means where it is absent.
+    pub(crate) activation: (&'static str, &'static str),
     /// Of rotary positions.
     pub(crate) rope: RopeDefaults,
 }
@@ -79,6 +81,7 @@ impl Default for GatedDefaults {
             tied: false,
             eps: 1e-6,
             eps_key: Some("rms_norm_eps"),
+            activation: ("hidden_act", "silu"),
             rope: RopeDefaults::default(),
         }
     }
@@ -118,7 +121,7 @@ pub(crate) fn gated_unplaced(config: &Config<'_>, defaults: GatedDefaults) -> Re
         attention: Attention::new(n_heads, n_kv_heads, head_dim),
         feed_forward: FeedForward::Gated {
             hidden_dim: config.size("intermediate_size")?,
-            activation: activation(config, "hidden_act", "silu")?,
+            activation: activation(config, defaults.activation.0, defaults.activation.1)?,
             bias: false,
         },
         residual_scale: 1.0,
@@ -202,6 +205,15 @@ pub(crate) fn mlp_biases(config: &Config<'_>, spec: &mut Spec, default: bool) ->
         }
     }
     Ok(())
+}
+
+/// Takes the gate out of every feed-forward.
+pub(crate) fn ungated(spec: &mut Spec) {
+    for layer in &mut spec.layers {
+        if let FeedForward::Gated { hidden_dim, activation, bias } = layer.feed_forward {
+            layer.feed_forward = FeedForward::Plain { hidden_dim, activation, bias };
+        }
+    }
 }
 
 /// Rotary pairs are neighbours, (0,1), (2,3), ….

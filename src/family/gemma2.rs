@@ -1,10 +1,10 @@
 //! Gemma 2 (Gemma Team 2024, 2408.00118): norms before and after each branch, capped scores and
 //! logits, a window on every other layer.
 
-use super::common::{GatedDefaults, activation, attention_biases, gated, normed, windows};
+use super::common::{GatedDefaults, attention_biases, gated, normed, windows};
 use super::config::Config;
 use crate::error::Result;
-use crate::spec::{FeedForward, Norm, Spec, Wiring};
+use crate::spec::{Norm, Spec, Wiring};
 use crate::weights::{Names, Param, plain};
 
 use serde_json::json;
@@ -16,12 +16,13 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         n_kv_heads: Some(4),
         max_seq_len: 8192,
         tied: true,
+        activation: ("hidden_activation", "gelu_pytorch_tanh"),
         ..GatedDefaults::default()
     };
     let mut spec = gated(config, defaults)?;
     config.only("use_bidirectional_attention", &json!(false))?;
-    // `hidden_act` stands in older files beside `hidden_activation` and is not read.
-    let act = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
+    // These stand in older files and are not read.
+    config.irrelevant(&["hidden_act", "cache_implementation"]);
     attention_biases(config, &mut spec, false, true)?;
     let scale = config.number_or("query_pre_attn_scalar", 256.0)?.powf(-0.5);
     let softcap = capped(config, "attn_logit_softcapping", 50.0)?;
@@ -32,9 +33,6 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         layer.wiring = Wiring::Sandwich;
         layer.attention.scale = scale;
         layer.attention.softcap = softcap;
-        if let FeedForward::Gated { activation, .. } = &mut layer.feed_forward {
-            *activation = act;
-        }
     }
     let window = config.size_or("sliding_window", 4096)?;
     windows(config, &mut spec, Some(window), |layer| layer.is_multiple_of(2))?;
