@@ -4,6 +4,11 @@
 //! There is one decoder. A family is a value that describes it:
 //! `config.json` → `family::<name>` → [`spec::Spec`] → [`nn::Decoder`] → logits.
 
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")
+)]
+
 pub mod error;
 pub mod spec;
 
@@ -17,7 +22,9 @@ pub mod nn;
 
 pub mod model;
 
+pub mod bench;
 pub mod generate;
+pub mod inspect;
 pub mod parity;
 
 #[doc(hidden)]

@@ -363,7 +363,23 @@ pub struct Head {
     pub softcap: Option<f64>,
 }
 
+impl Spec {
+    /// Does a token's rotation depend on how many positions are in use at all? If so, rows of
+    /// different lengths in one batch are not what each would be alone.
+    pub fn depends_on_length(&self) -> bool {
+        self.layers.iter().any(|layer| match &layer.attention.position {
+            Position::Rope(rope) => rope.scaling.depends_on_length(),
+            Position::None | Position::Alibi(_) => false,
+        })
+    }
+}
+
 impl RopeScaling {
+    /// Do the frequencies depend on how many positions are in use?
+    pub fn depends_on_length(&self) -> bool {
+        matches!(self, Self::Dynamic { .. } | Self::LongRope { .. })
+    }
+
     /// The length trained on, where the scaling has one.
     pub fn original_max_seq_len(&self) -> Option<usize> {
         match self {

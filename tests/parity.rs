@@ -9,32 +9,45 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use common::{golden, golden_cases};
+use taper::family::FAMILIES;
+use taper::kernels::plainly;
 use taper::model::{LoadOptions, Model};
 use taper::nn::{Cache, Decoder, Run};
 use taper::parity::{Trace, compare, record};
+use taper::weights::Checkpoint;
 
 /// The largest absolute difference from PyTorch, f32 on both sides.
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn every_family_equals_pytorch() {
-    let mut worst: BTreeMap<String, f32> = BTreeMap::new();
+    let mut measured: BTreeMap<String, (usize, f32)> = BTreeMap::new();
     let mut failures = Vec::new();
     for case in golden_cases() {
-        let family = worst.entry(case.family.clone()).or_default();
-        match check_case(&case.path) {
-            Ok(apart) => *family = family.max(apart),
-            Err(problem) => failures.push(format!("{}/{}: {problem}", case.family, case.name)),
+        let (cases, largest) = measured.entry(case.family.clone()).or_default();
+        let check = || check(&case.path, &case.path, &LoadOptions::default());
+        // By the definitions alone, and with the fast paths.
+        for (way, result) in [("plainly", plainly(check)), ("", check())] {
+            match result {
+                Ok(error) => *largest = largest.max(error),
+                Err(problem) => {
+                    failures.push(format!("{}/{} {way}: {problem}", case.family, case.name));
+                }
+            }
         }
+        *cases += 1;
     }
-    // Seen with --nocapture: the README's table.
-    for (family, apart) in &worst {
-        eprintln!("{family:20} {apart:.1e}");
-    }
+    let expected: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    let found: BTreeSet<&str> = measured.keys().map(String::as_str).collect();
+    assert_eq!(found, expected, "families with golden cases");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
-    let expected = taper::family::FAMILIES.iter().map(|family| family.name.to_string());
-    let families: BTreeSet<String> = worst.into_keys().collect();
-    assert_eq!(families, expected.collect(), "families with golden cases");
+    // For the README's table, which scripts/readme_tables.py makes of it.
+    let lines: Vec<String> = measured
+        .iter()
+        .map(|(family, (cases, largest))| format!("{family}\t{cases}\t{largest:.1e}"))
+        .collect();
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity.tsv"), lines.join("\n"))
+        .unwrap();
 }
 
 #[test]
@@ -42,11 +55,11 @@ fn gguf_equals_pytorch_on_the_same_weights() {
     let mut failures = Vec::new();
     let mut seen = 0;
     for file in common::files(&golden("gguf"), "gguf") {
-        let folder = file.parent().expect("a case's folder");
-        if !folder.join("reference.safetensors").is_file() {
-            continue; // not a model: blocks of every type, for tests/loading
+        if !file.ends_with("model.gguf") {
+            continue;
         }
         seen += 1;
+        let folder = file.parent().expect("a case's folder");
         // f32 means dequantised: the reference has the same numbers.
         let options = LoadOptions { dtype: Some(DType::F32), ..LoadOptions::default() };
         if let Err(problem) = check(&file, folder, &options) {
@@ -57,11 +70,24 @@ fn gguf_equals_pytorch_on_the_same_weights() {
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn check_case(folder: &Path) -> Result<f32, String> {
-    check(folder, folder, &LoadOptions::default())
+#[test]
+fn every_block_type_means_what_it_means_to_ggml() {
+    let file = golden("gguf/blocks");
+    let ours = Checkpoint::open(&file.join("blocks.gguf")).unwrap();
+    let theirs =
+        candle_core::safetensors::load(file.join("dequantized.safetensors"), &Device::Cpu).unwrap();
+    for (name, values) in &theirs {
+        let ours = ours.numbers_of(name).unwrap().unwrap();
+        let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(ours.len(), values.len(), "{name}");
+        for (a, b) in ours.iter().zip(&values) {
+            assert!((a - b).abs() <= 1e-6 * b.abs().max(1e-3), "{name}: {a} instead of {b}");
+        }
+    }
+    assert_eq!(theirs.len(), 13, "types of blocks");
 }
 
-/// The largest difference at any site and of any logits.
+/// The largest difference from the reference, if it is within the tolerance.
 fn check(model: &Path, reference: &Path, options: &LoadOptions) -> Result<f32, String> {
     let model = Model::load(model, options).map_err(|e| e.to_string())?;
     let sites = check_trace(&model.decoder, &reference.join("reference.safetensors"))?;
@@ -88,20 +114,21 @@ fn check_trace(decoder: &Decoder, file: &Path) -> Result<f32, String> {
 
 fn check_logits(decoder: &Decoder, file: &Path) -> Result<f32, String> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| e.to_string())?;
-    let (mut cached, mut apart) = (0, 0f32);
+    let (mut cached, mut largest) = (0, 0f32);
     for (name, ids) in tensors.iter().filter(|(name, _)| name.ends_with(".ids")) {
         let ids = ids.to_dtype(DType::U32).map_err(|e| e.to_string())?;
         let number = name.trim_end_matches("ids");
         let whole = decoder.logits(&ids).map_err(|e| e.to_string())?;
-        let name = format!("{number}logits");
-        apart = apart.max(same(&whole, &tensors[&name], &name)?);
-        if let Some(theirs) = tensors.get(&format!("{number}cached_logits")) {
+        let what = format!("{number}logits");
+        largest = largest.max(same(&whole, &tensors[&what], &what)?);
+        let what = format!("{number}cached_logits");
+        if let Some(theirs) = tensors.get(&what) {
             cached += 1;
             let ours = token_by_token(decoder, &ids).map_err(|e| e.to_string())?;
-            apart = apart.max(same(&ours, theirs, &format!("{number}cached_logits"))?);
+            largest = largest.max(same(&ours, theirs, &what)?);
         }
     }
-    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(apart) }
+    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(largest) }
 }
 
 fn token_by_token(decoder: &Decoder, ids: &Tensor) -> taper::Result<Tensor> {
@@ -118,9 +145,11 @@ fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<f32, String> {
     assert_eq!(ours.dims(), theirs.dims(), "{what}");
     let a: Vec<Vec<f32>> = ours.squeeze(0).unwrap().to_vec2().unwrap();
     let b: Vec<Vec<f32>> = theirs.squeeze(0).unwrap().to_vec2().unwrap();
-    let mut apart = 0f32;
+    let mut largest = 0f32;
     for (position, (a, b)) in a.iter().zip(&b).enumerate() {
-        let max = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let apart = |(a, b): (&f32, &f32)| if a == b { 0.0 } else { (a - b).abs() };
+        let max =
+            a.iter().zip(b).map(apart).fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m });
         if max.is_nan() || max > TOLERANCE {
             return Err(format!("{what} differ by {max} at position {position}"));
         }
@@ -129,9 +158,9 @@ fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<f32, String> {
         if ours != theirs && b[theirs] - b[ours] > TOLERANCE {
             return Err(format!("{what}: argmax {ours} instead of {theirs} at {position}"));
         }
-        apart = apart.max(max);
+        largest = largest.max(max);
     }
-    Ok(apart)
+    Ok(largest)
 }
 
 fn argmax(row: &[f32]) -> usize {

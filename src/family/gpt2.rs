@@ -18,7 +18,17 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
     summary(config);
     config.only("add_cross_attention", &json!(false))?;
     let mut spec = classic(config, &GPT2)?;
-    spec.embedding.position = AbsolutePosition::Learned { offset: 0 };
+    // Our own key, for shapes in `configs/`: transformers' GPT-2 is always `learned`.
+    spec.embedding.position = match config.maybe_text("position_embedding_type")? {
+        None | Some("learned") => AbsolutePosition::Learned { offset: 0 },
+        Some("sinusoidal") => {
+            AbsolutePosition::Sinusoidal { theta: 10_000.0, offset: 0, halves: false }
+        }
+        Some(other) => {
+            let problem = format!("is `{other}`; known: learned, sinusoidal");
+            return Err(config.error("position_embedding_type", problem));
+        }
+    };
     let scaled = config.flag_or("scale_attn_weights", true)?;
     let by_layer = config.flag_or("scale_attn_by_inverse_layer_idx", false)?;
     for (index, layer) in spec.layers.iter_mut().enumerate() {

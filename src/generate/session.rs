@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 use crate::nn::{Cache, Decoder};
 
 /// A decoder, and what it has seen.
+///
+/// Where rotations depend on the length in use (`dynamic`, `longrope`), keys stay as they were
+/// turned when they came, as in transformers' cache: past the original length a kept conversation
+/// has other numbers than the same one processed anew.
 #[derive(Debug)]
 pub struct Session<'m> {
     decoder: &'m Decoder,
@@ -79,8 +83,14 @@ impl<'m> Session<'m> {
         let started = Instant::now();
         let cached = self.common(&prompt.ids);
         let logits = self.feed(&prompt.ids)?;
-        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))];
-        let mut rows = Rows { decoder: self.decoder, request, rows, done: Vec::new() };
+        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))?];
+        let mut rows = Rows {
+            decoder: self.decoder,
+            request,
+            prompts: &request.prompts,
+            rows,
+            done: Vec::new(),
+        };
         let ran = rows.run(&mut self.cache, vec![logits], listener);
         let said = rows.done.pop();
         if let Some((_, completion)) = &said {

@@ -4,5 +4,8 @@
 
 mod fused;
 pub mod map;
+mod plainly;
 
 pub use fused::{layer_norm, rms_norm, rotate, softmax};
+pub(crate) use plainly::offering;
+pub use plainly::plainly;

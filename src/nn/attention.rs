@@ -97,7 +97,7 @@ impl Attention {
         let k = step.listener.see(Site::KPos, self.place(k, &self.key_norm, step)?)?;
         let (k, v) = match &mut step.cache {
             Some(cache) => cache.append(layer, &k, &v)?, // (batch, kv_heads, keys, head_dim)
-            None => (k, v),
+            None => (k.contiguous()?, v.contiguous()?),
         };
         let (first, keys) = step.masks.reach(self.spec.window);
         let (k, v) = (k.narrow(2, first, keys)?, v.narrow(2, first, keys)?);

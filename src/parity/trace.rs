@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::nn::{At, Decoder, Probe, Run, Site};
+use crate::nn::{At, Decoder, Probe, Run};
 
 /// The activations of one forward pass.
 ///
@@ -91,10 +91,6 @@ pub fn record(decoder: &Decoder, ids: &[Vec<u32>], wants: impl Fn(At) -> bool) -
     let mut recorder = Recorder::new(wants);
     let input = Tensor::new(ids.to_vec(), decoder.device())?;
     let run = Run { cache: None, probe: Some(&mut recorder), last_only: false };
-    let logits = decoder.run(&input, run)?;
-    let at = At { layer: None, site: Site::Logits };
-    if recorder.wants(at) {
-        recorder.visit(at, &logits)?;
-    }
+    decoder.run(&input, run)?;
     Ok(Trace { ids: ids.to_vec(), sites: recorder.sites, metadata: HashMap::new() })
 }

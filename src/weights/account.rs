@@ -23,11 +23,14 @@ pub struct Account {
     pub bytes: u64,
 }
 
+/// Elements by the parameter, and the expert, that they are.
+type Parts = BTreeMap<(Param, Option<usize>), usize>;
+
 /// What was taken of every tensor so far.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// Per tensor, the elements that each parameter took of it.
-    parts: RefCell<BTreeMap<usize, BTreeMap<(Param, Option<usize>), usize>>>,
+    parts: RefCell<BTreeMap<usize, Parts>>,
     /// Tensors used in other ways.
     others: RefCell<BTreeSet<usize>>,
 }

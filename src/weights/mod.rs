@@ -7,6 +7,7 @@ mod file;
 mod find;
 mod fingerprint;
 mod gguf;
+pub mod hub;
 mod index;
 mod layout;
 mod load;
