@@ -14,8 +14,6 @@ use crate::error::{Error, Result};
 pub(super) const BLOCK: usize = 32;
 /// Bytes of a block in ggml: the scale, then 16 bytes, low halves first.
 pub(super) const GGML_BYTES: usize = 17;
-/// Bytes of ggml's Q8_0 block: a scale in f16 and 32 signed bytes.
-const Q8_0_BYTES: usize = 34;
 
 /// Twice the value of each of the 16 codes: whole numbers.
 const TWICE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
@@ -45,10 +43,9 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<f32> {
     out
 }
 
-/// The same numbers in ggml's Q8_0 blocks, appended to `out`: exact, since a power of two fits
-/// into an f16. Answers `false` where one does not.
+/// The same numbers in ggml's Q8_0 blocks (a scale in f16 and 32 signed bytes), appended to `out`:
+/// exact, since a power of two fits into an f16. Answers `false` where one does not.
 pub(super) fn as_q8_0(bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    out.reserve(bytes.len() / GGML_BYTES * Q8_0_BYTES);
     for block in bytes.chunks_exact(GGML_BYTES) {
         let code = |code: u8| TWICE[usize::from(code)].to_le_bytes()[0];
         let empty = block[1..].iter().all(|byte| byte & 0x77 == 0);

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use taper::error::{Error, Result};
 use taper::spec::{Activation, Experts, FeedForward, Gating, Routing};
 use taper::weights::{
-    Checkpoint, Layout, Names, Owner, Param, Stack, Weights, bare, packed, plain, stored,
+    Checkpoint, Layout, Matrix, Names, Owner, Param, Stack, Weights, bare, packed, plain, stored,
 };
 
 use crate::files::{f32_bytes, folder, numbers, raw_safetensors, safetensors, write};
@@ -237,4 +237,37 @@ fn scales_that_do_not_fit_are_named() {
         weights.matrix(Param::ExpertUp, Owner::expert(0, 1), (HIDDEN, DIM))
     });
     assert!(read.is_err());
+}
+
+#[test]
+fn quantised_stacks_stay_so_and_hold_the_same_numbers() {
+    for name in ["mixtral", "gpt_oss"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf").join(name);
+        let checkpoint = Checkpoint::open(&path.join("model.gguf")).unwrap();
+        let (described, names) =
+            taper::family::describe_gguf(&checkpoint, checkpoint.gguf().unwrap()).unwrap();
+        let FeedForward::Experts(experts) = &described.spec.layers[0].feed_forward else {
+            panic!("{name} has no experts");
+        };
+        let (dim, hidden) = (described.spec.dim, experts.hidden_dim);
+        let weights = |dequantise| {
+            let dtype = candle_core::DType::F32;
+            Weights::new(&checkpoint, names, &described.spec, Device::Cpu, dtype, dequantise)
+        };
+        let (kept, dequantised) = (weights(false), weights(true));
+        for expert in 0..experts.n_experts {
+            for (param, shape) in [
+                (Param::ExpertGate, (hidden, dim)),
+                (Param::ExpertUp, (hidden, dim)),
+                (Param::ExpertDown, (dim, hidden)),
+            ] {
+                let owner = Owner::expert(0, expert);
+                let blocks = kept.matrix(param, owner, shape).unwrap();
+                assert!(matches!(blocks, Matrix::Quantised(_)), "{name}: {param}");
+                let numbers = dequantised.matrix(param, owner, shape).unwrap();
+                assert!(matches!(numbers, Matrix::Dense(_)), "{name}: {param}");
+                assert_same(&dense(blocks), &dense(numbers));
+            }
+        }
+    }
 }
