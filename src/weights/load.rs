@@ -14,6 +14,7 @@ use super::file::Stored;
 use super::layout::{Place, place};
 use super::nearest::nearest;
 use super::param::{Layout, Names, Param};
+use super::part::Part;
 use super::read::Choice;
 use crate::error::{Error, Result};
 use crate::spec::{Layer, Spec};
@@ -49,6 +50,7 @@ pub struct Weights<'a> {
     device: Device,
     dtype: DType,
     dequantise: bool,
+    pub(super) part: Part,
     /// Per tensor, the elements that each parameter took of it.
     taken: RefCell<BTreeMap<usize, BTreeMap<Param, usize>>>,
     duplicates: RefCell<Vec<usize>>,
@@ -65,8 +67,8 @@ impl<'a> Weights<'a> {
         dtype: DType,
         dequantise: bool,
     ) -> Self {
-        let (taken, duplicates) = Default::default();
-        Self { checkpoint, names, spec, device, dtype, dequantise, taken, duplicates }
+        let (part, taken, duplicates) = Default::default();
+        Self { checkpoint, names, spec, device, dtype, dequantise, part, taken, duplicates }
     }
 
     /// Where matrices go.
@@ -266,10 +268,11 @@ impl<'a> Weights<'a> {
         suffix: &str,
     ) -> impl Iterator<Item = (String, Layout)> {
         let entries = self.names.entries.iter().filter(move |e| e.param == param);
-        let layer = layer.map(|l| l.to_string()).unwrap_or_default();
+        let layer = layer.map(|l| self.part.stored(l).to_string()).unwrap_or_default();
         entries.flat_map(move |entry| {
             let name = entry.name.replace("{}", &layer);
-            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), entry.layout);
+            let layout = self.part.layout(entry.layout);
+            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), layout);
             self.names.prefixes.iter().map(named).collect::<Vec<_>>()
         })
     }

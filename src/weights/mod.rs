@@ -11,6 +11,7 @@ mod layout;
 mod load;
 mod nearest;
 mod param;
+mod part;
 mod quantised;
 mod read;
 mod safetensors;
