@@ -11,6 +11,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+import golden_drift
 import reference
 from golden_cases import Case
 from golden_moe import pack, packable
@@ -142,6 +143,7 @@ def make(family: str, case: Case, folder: Path):
     if case.packed:
         pack(folder)
     references((family, case.name), case, folder, model, reference.metadata(folder, model, "f32"))
+    golden_drift.write(folder)
     for path in folder.iterdir():
         path.chmod(0o644)
 

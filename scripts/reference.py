@@ -3,6 +3,7 @@
 
     python scripts/reference.py MODEL "prompt" -o ref.safetensors
     python scripts/reference.py MODEL --ids 1,2,3 -o ref.safetensors --dtype bf16 --sites q,k --layers 0,5
+    python scripts/reference.py MODEL "prompt" -o ref.safetensors --yardstick bf16,f16 --greedy 32
 
 MODEL is a folder, a GGUF file or a hub id. The model runs in eval mode with eager attention, without a
 cache. Nothing of it is re-implemented: sites are read off by hooks, by watching the softmax of each
@@ -24,7 +25,11 @@ stream, after a norm or factor of their own. resid_mid exists unless the branche
 unless there is none (OPT-350m).
 
 The metadata name the model (`fingerprint`: SHA-256 over the bytes of config.json and then of the weight
-files in the order of their names, or of the GGUF file), the prompt, the dtype and the versions.
+files in the order of their names, or of the GGUF file), the prompt, the dtype and the versions. Two more are
+JSON: `drift`, how far PyTorch's own 16-bit run is from its f32 run, `{dtype: {site: [max, rms]}}`, the yardstick
+for what is rounding (always in a 16-bit reference, in one of f32 with --yardstick); and `greedy`, the
+continuation by the likeliest token with a cache: `ids`, the `seconds` in each place, and the `margins`, logit of
+the first less logit of the second.
 
 The trace is checked against itself before it is written: softmax(scores) is the pattern, the pattern
 times v is z, scaled q_pos·k_pos is the scores, the residual stream is the sum of its parts, and the head
@@ -321,7 +326,7 @@ class Tracer:
         return x.reshape(x.shape[0], -1, heads, x.shape[-1]).transpose(1, 2)
 
     @torch.no_grad()
-    def run(self, ids: torch.Tensor) -> dict:
+    def run(self, ids: torch.Tensor, verify: bool = True) -> dict:
         self.trace, self.batch = {}, ids.shape[0]
         with self.watch:
             logits = self.model(input_ids=ids, use_cache=False).logits
@@ -335,7 +340,8 @@ class Tracer:
             if name.split(".")[-1] in ("mlp_in", "mlp_out", "resid_mid"):
                 trace[name] = trace[name].reshape(*shape[:2], -1)
         trace["ids"], trace["embed"], trace["logits"] = ids, trace["0.resid_pre"].clone(), logits
-        check(self, trace)
+        if verify:
+            check(self, trace)
         return {name: x.contiguous() for name, x in trace.items()}
 
 
@@ -499,14 +505,18 @@ def resolve(name: str) -> Path:
     return folder
 
 
+def source(path: Path) -> dict:
+    """What transformers' loaders are given for a folder or a GGUF file."""
+    if path.is_file():
+        return {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    return {"pretrained_model_name_or_path": path}
+
+
 def load(path: Path, dtype: str = "f32"):
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    extra = {}
-    if path.is_file():
-        path, extra = path.parent, {"gguf_file": path.name}
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        path, dtype=DTYPES[dtype], attn_implementation="eager", **extra
+        dtype=DTYPES[dtype], attn_implementation="eager", **source(path)
     )
     if getattr(model.config, "alibi", False):
         once(model)
@@ -535,6 +545,41 @@ def metadata(path: Path, model, dtype: str, prompt: str = "") -> dict:
     }
 
 
+# --- the yardstick, and the greedy continuation -----------------------------------------------------
+
+
+def drift(narrow: dict, wide: dict) -> dict:
+    """How far a run in 16 bits is from the same run in f32: per site the largest and the root mean square."""
+
+    def apart(a, b):
+        off = torch.where(a == b, 0.0, (a.double() - b.double()).abs())  # -inf in both is no difference
+        return [float(f"{x:.3e}") for x in (off.max().item(), off.square().mean().sqrt().item())]
+
+    return {name: apart(x, wide[name]) for name, x in narrow.items() if name != "ids"}
+
+
+def traced(path: Path, dtype: str, ids: torch.Tensor, verify: bool = True):
+    """A model and its trace; a 16-bit run is not held to what only f32 can keep."""
+    model = load(path, dtype)
+    with Tracer(model) as tracer:
+        return model, tracer.run(ids, verify and dtype == "f32"), len(tracer.layers)
+
+
+@torch.no_grad()
+def greedy(model, ids: torch.Tensor, count: int) -> dict:
+    found, cache, step = {"ids": [], "seconds": [], "margins": []}, None, ids
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    for _ in range(min(count, limit - ids.shape[1])):
+        out = model(input_ids=step, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        top = out.logits[0, -1].float().topk(2)
+        found["ids"].append(top.indices[0].item())
+        found["seconds"].append(top.indices[1].item())
+        found["margins"].append(float(f"{(top.values[0] - top.values[1]).item():.4e}"))
+        step = top.indices[:1].view(1, 1)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="folder, GGUF file, or hub id (org/name[@revision])")
@@ -544,6 +589,8 @@ def main():
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--sites", help=f"only these: {','.join(SITES)}")
     parser.add_argument("--layers", help="only these: 0,5,11")
+    parser.add_argument("--yardstick", default="", help="of an f32 reference: dtypes to record PyTorch's own drift in, bf16,f16")
+    parser.add_argument("--greedy", type=int, default=16, metavar="N", help="tokens to continue with (16)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
     if (args.prompt is None) == (args.ids is None):
@@ -557,24 +604,37 @@ def main():
     if args.ids is not None:
         ids = [int(number) for number in args.ids.split(",")]
     else:
-        extra = {"gguf_file": path.name} if path.is_file() else {}
-        folder = path.parent if path.is_file() else path
-        ids = transformers.AutoTokenizer.from_pretrained(folder, **extra)(args.prompt).input_ids
-    model = load(path, args.dtype)
-    if not ids or not all(0 <= number < model.config.get_text_config().vocab_size for number in ids):
+        ids = transformers.AutoTokenizer.from_pretrained(**source(path))(args.prompt).input_ids
+    yardsticks = [name for name in args.yardstick.split(",") if name]
+    if unknown := set(yardsticks) - {"bf16", "f16"}:
+        parser.error(f"no such yardstick: {', '.join(sorted(unknown))}; bf16 and f16 are")
+    if args.dtype != "f32" and set(yardsticks) - {args.dtype}:
+        parser.error("the yardstick of a 16-bit reference is its own")
+    config = transformers.AutoConfig.from_pretrained(**source(path)).get_text_config()
+    if not ids or not all(0 <= number < config.vocab_size for number in ids):
         parser.error("no ids, or one outside the vocabulary")
-    with Tracer(model) as tracer:
-        trace = tracer.run(torch.tensor([ids]))
-    layers = {int(number) for number in args.layers.split(",")} if args.layers else set(range(len(tracer.layers)))
-    if missing := layers - set(range(len(tracer.layers))):
-        parser.error(f"no such layer: {sorted(missing)}; the model has {len(tracer.layers)}")
+    batch, drifts = torch.tensor([ids]), {}
+    model, trace, n_layers = traced(path, args.dtype, batch)
+    continued = greedy(model, batch, args.greedy)
+    meta = metadata(path, model, args.dtype, args.prompt or "")
+    if args.dtype != "f32":
+        drifts[args.dtype] = drift(trace, traced(path, "f32", batch)[1])
+    for name in yardsticks if args.dtype == "f32" else []:
+        drifts[name] = drift(traced(path, name, batch)[1], trace)
+    layers = {int(number) for number in args.layers.split(",")} if args.layers else set(range(n_layers))
+    if missing := layers - set(range(n_layers)):
+        parser.error(f"no such layer: {sorted(missing)}; the model has {n_layers}")
 
     def wanted(name):
         layer, _, site = name.rpartition(".")
         return name == "ids" or (site in sites and (not layer or int(layer) in layers))
 
     trace = {name: x for name, x in trace.items() if wanted(name)}
-    save(trace, args.output, metadata(path, model, args.dtype, args.prompt or ""))
+    drifts = {dtype: {name: x for name, x in sites.items() if wanted(name)} for dtype, sites in drifts.items()}
+    meta |= {"model": args.model.rstrip("/").rsplit("/", 1)[-1], "greedy": json.dumps(continued)}
+    if drifts:
+        meta["drift"] = json.dumps(drifts)
+    save(trace, args.output, meta)
     print(f"{args.output}: {len(trace) - 1} sites, {len(ids)} tokens", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 //! A folder, file or hub id to a ready model. It generates nothing.
 
+mod stage;
 mod vocabulary;
 
 use std::path::{Path, PathBuf};
@@ -82,6 +83,8 @@ pub struct Model {
     /// What became of the tensors.
     pub account: Account,
     checkpoint: Checkpoint,
+    names: &'static Names,
+    dequantise: bool,
 }
 
 impl Opened {
@@ -161,6 +164,8 @@ impl Opened {
             keys: self.described.keys,
             account,
             checkpoint: self.checkpoint,
+            names: self.names,
+            dequantise,
         })
     }
 

@@ -12,12 +12,9 @@ use common::{golden, golden_cases};
 use taper::family::FAMILIES;
 use taper::kernels::plainly;
 use taper::model::{LoadOptions, Model};
-use taper::nn::{Cache, Decoder, Run};
-use taper::parity::{Trace, compare, record};
+use taper::nn::{At, Cache, Decoder, Run};
+use taper::parity::{Drift, TOLERANCE, Trace, compare, drifts_no_more, record};
 use taper::weights::Checkpoint;
-
-/// The largest absolute difference from PyTorch, f32 on both sides.
-const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn every_family_equals_pytorch() {
@@ -48,6 +45,56 @@ fn every_family_equals_pytorch() {
         .collect();
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity.tsv"), lines.join("\n"))
         .unwrap();
+}
+
+/// PyTorch's own drift, by site: the largest of the layers'.
+type Drifts = BTreeMap<String, Drift>;
+
+#[test]
+fn sixteen_bits_drift_no_more_than_pytorchs() {
+    let mut failures = Vec::new();
+    for case in golden_cases() {
+        let file = case.path.join("drift.json");
+        let text = std::fs::read_to_string(&file).expect("scripts/golden_drift.py makes it");
+        let drifts: BTreeMap<String, Drifts> = serde_json::from_str(&text).unwrap();
+        for (name, dtype) in [("bf16", DType::BF16), ("f16", DType::F16)] {
+            if let Err(problem) = drift(&case.path, dtype, &drifts[name]) {
+                failures.push(format!("{}/{} {name}: {problem}", case.family, case.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} runs drift:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Holds a 16-bit run to PyTorch's own, over the same prompts. Our f32 run stands for PyTorch's: it
+/// is the same, as the test above shows, to a small part of what 16 bits are off.
+fn drift(folder: &Path, dtype: DType, theirs: &Drifts) -> Result<(), String> {
+    let ids = Trace::read(&folder.join("reference.safetensors")).map_err(|e| e.to_string())?.ids;
+    let prompts = |turn: usize| {
+        let mut ids = ids.clone();
+        ids[0].rotate_left(turn);
+        ids
+    };
+    let run = |dtype| -> taper::Result<Vec<Trace>> {
+        let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
+        let model = Model::load(folder, &options)?;
+        (0..8).map(|turn| record(&model.decoder, &prompts(turn), |_| true)).collect()
+    };
+    let joined = |dtype| -> taper::Result<Trace> {
+        let each = run(dtype)?;
+        let join = |at: &At| Tensor::cat(&each.iter().map(|t| &t.sites[at]).collect::<Vec<_>>(), 0);
+        let sites = each[0].sites.keys().map(|at| Ok((*at, join(at)?)));
+        Ok(Trace { sites: sites.collect::<taper::Result<_>>()?, ..Trace::default() })
+    };
+    let (ours, wide) = (joined(dtype), joined(DType::F32));
+    let (ours, wide) = (ours.map_err(|e| e.to_string())?, wide.map_err(|e| e.to_string())?);
+    let (differences, _) = compare(&ours, &wide).map_err(|e| e.to_string())?;
+    let off: Vec<String> = differences
+        .iter()
+        .filter(|d| !drifts_no_more(d, theirs[d.at.site.name()]))
+        .map(|d| format!("{} {:.1e}, {:.1e}: {:?}", d.at, d.max, d.rms, theirs[d.at.site.name()]))
+        .collect();
+    if off.is_empty() { Ok(()) } else { Err(off.join("; ")) }
 }
 
 #[test]

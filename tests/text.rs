@@ -5,6 +5,8 @@
 //! not ours lies under `target/text` after `scripts/check_text.py fetch` and `reference`; the
 //! tests that use it say so and pass where it is missing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

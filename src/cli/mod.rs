@@ -1,7 +1,9 @@
 //! The command line: one thin file per command. Parse, one library call, print.
 
+mod against;
 mod bench;
 mod chat;
+mod compare;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -11,6 +13,8 @@ mod progress;
 mod prompts;
 mod pull;
 mod sampling;
+mod score;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -31,6 +35,9 @@ enum Command {
     Inspect(inspect::Args),
     Pull(pull::Args),
     Bench(bench::Args),
+    Trace(trace::Args),
+    Compare(Box<compare::Args>),
+    Score(score::Args),
 }
 
 /// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
@@ -42,6 +49,9 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Compare(args) => return compare::run(*args),
+        Command::Score(args) => score::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

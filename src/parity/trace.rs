@@ -1,12 +1,14 @@
 //! A trace: the activations of one forward pass, by name, and its file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::header::complaint;
 use crate::error::{Error, Result};
-use crate::nn::{At, Decoder, Probe, Run};
+use crate::nn::{At, Decoder, Probe, Run, Site};
 
 /// The activations of one forward pass.
 ///
@@ -26,20 +28,31 @@ impl Trace {
     /// Reads a trace.
     ///
     /// # Errors
-    /// [`Error::File`] where it is no trace.
+    /// [`Error::File`] where it is no trace, is cut off or holds NaN, naming the site.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        let fail = |problem: String| Error::file(path, problem);
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
-            .map_err(|e| Error::file(path, format!("is no safetensors file: {e}")))?;
+            .map_err(|e| fail(complaint(&bytes, e)))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let mut tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
-        let ids = tensors.remove("ids").ok_or_else(|| Error::file(path, "has no `ids`"))?;
-        let ids = ids.to_dtype(DType::U32)?.to_vec2::<u32>()?;
+        let mut tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
+            .map_err(|e| fail(complaint(&bytes, e)))?;
+        let ids = tensors.remove("ids").ok_or_else(|| fail("has no `ids`".into()))?;
+        let ids = ids
+            .to_dtype(DType::U32)
+            .and_then(|ids| ids.to_vec2::<u32>())
+            .map_err(|e| fail(format!("`ids` are no rows of token ids: {e}")))?;
+        if ids.iter().all(Vec::is_empty) {
+            return Err(fail("`ids` are empty".into()));
+        }
         let mut sites = BTreeMap::new();
         for (name, tensor) in tensors {
-            let at = At::parse(&name)
-                .ok_or_else(|| Error::file(path, format!("`{name}` is no site")))?;
-            sites.insert(at, tensor.to_dtype(DType::F32)?);
+            let at = At::parse(&name).ok_or_else(|| fail(format!("`{name}` is no site")))?;
+            let tensor = tensor.to_dtype(DType::F32)?;
+            if let Some(what) = not_finite(at, &tensor)? {
+                return Err(fail(format!("`{name}` holds {what}: the reference is no measure")));
+            }
+            sites.insert(at, tensor);
         }
         Ok(Self { ids, sites, metadata })
     }
@@ -57,9 +70,22 @@ impl Trace {
     }
 }
 
+/// What is wrong with a site's numbers; −∞ is in its place where scores are masked.
+fn not_finite(at: At, x: &Tensor) -> Result<Option<&'static str>> {
+    let values = x.flatten_all()?.to_vec1::<f32>()?;
+    let masked = |x: f32| at.site == Site::Scores && x == f32::NEG_INFINITY;
+    Ok(match values.iter().any(|x| x.is_nan()) {
+        true => Some("NaN"),
+        false => values.iter().any(|x| x.is_infinite() && !masked(*x)).then_some("infinity"),
+    })
+}
+
 /// A probe that keeps what it is asked to.
+///
+/// It knows what it was not asked to keep, too.
 pub struct Recorder<W> {
     wants: W,
+    announced: RefCell<BTreeSet<At>>,
     /// What was seen, f32 on the CPU.
     pub sites: BTreeMap<At, Tensor>,
 }
@@ -67,12 +93,18 @@ pub struct Recorder<W> {
 impl<W: Fn(At) -> bool> Recorder<W> {
     /// Keeps the sites that `wants` answers yes for.
     pub fn new(wants: W) -> Self {
-        Self { wants, sites: BTreeMap::new() }
+        Self { wants, announced: RefCell::default(), sites: BTreeMap::new() }
+    }
+
+    /// Every site that there was.
+    pub fn announced(&self) -> BTreeSet<At> {
+        self.announced.borrow().clone()
     }
 }
 
 impl<W: Fn(At) -> bool> Probe for Recorder<W> {
     fn wants(&self, at: At) -> bool {
+        self.announced.borrow_mut().insert(at);
         (self.wants)(at)
     }
 

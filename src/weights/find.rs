@@ -23,12 +23,14 @@ impl Weights<'_> {
         let entries = self.names.entries.iter().filter(move |e| e.param == param);
         let number = |n: Option<usize>| n.map(|n| n.to_string()).unwrap_or_default();
         let Owner { layer, expert, head } = owner;
-        let (layer, expert, head) = (number(layer), number(expert), number(head));
+        let layer = number(layer.map(|layer| self.part.stored(layer)));
+        let (expert, head) = (number(expert), number(head));
         entries.flat_map(move |entry| {
             let name = entry.name.replace("{}", &layer).replace("{e}", &expert);
             let name = name.replace("{h}", &head);
             let suffix = if bias { entry.bias } else { entry.weight };
-            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), entry.layout);
+            let layout = self.part.layout(entry.layout);
+            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), layout);
             self.names.prefixes.iter().map(named).collect::<Vec<_>>()
         })
     }

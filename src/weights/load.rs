@@ -11,6 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::file::Stored;
 use super::layout::{Place, place};
 use super::param::{Layout, MXFP4_BLOCKS, MXFP4_SCALES, Names, Owner, Param, Stack};
+use super::part::Part;
 use super::read::Choice;
 use crate::error::{Error, Result};
 use crate::spec::Spec;
@@ -35,6 +36,7 @@ pub struct Weights<'a> {
     device: Device,
     dtype: DType,
     dequantise: bool,
+    pub(super) part: Part,
 }
 
 /// What of a parameter is wanted.
@@ -66,8 +68,8 @@ impl<'a> Weights<'a> {
         dtype: DType,
         dequantise: bool,
     ) -> Self {
-        let taken = Taken::default();
-        Self { checkpoint, names, taken, spec, device, dtype, dequantise }
+        let (taken, part) = Default::default();
+        Self { checkpoint, names, taken, spec, device, dtype, dequantise, part }
     }
 
     /// Where matrices go.

@@ -14,6 +14,7 @@ mod load;
 mod mxfp4;
 mod nearest;
 mod param;
+mod part;
 mod quantised;
 mod read;
 mod safetensors;
