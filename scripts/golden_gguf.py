@@ -238,9 +238,8 @@ def kind_of(case: GgufCase, name: str, x: np.ndarray) -> Q:
 
 def make_gguf(_family: str, case: GgufCase, folder: Path):
     tokens, *rest = vocabulary(case.vocabulary, case.config["vocab_size"])
-    config = transformers.AutoConfig.for_model(
-        case.model_type or case.arch, **case.config | ({"vocab_size": len(tokens)} if tokens else {})
-    )
+    sizes = {"vocab_size": len(tokens)} if tokens else {}
+    config = transformers.AutoConfig.for_model(case.model_type or case.arch, **case.config | sizes)
     model = transformers.AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="eager"
     ).eval()

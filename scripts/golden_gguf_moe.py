@@ -22,7 +22,7 @@ CASES = [
         arch="llama",
         model_type="mixtral",
         config=MIXTRAL | rope(theta=1e6),
-        types={"": Q.Q8_0, "ffn_up_exps": Q.Q4_0, "ffn_down_exps": Q.Q5_1} | ROUTER,
+        types={"": Q.Q8_0, "ffn_up_exps": Q.Q4_0} | ROUTER,
         vocabulary="none",
     ),
     dict(
@@ -30,7 +30,7 @@ CASES = [
         arch="qwen2moe",
         model_type="qwen2_moe",
         config=QWEN | dict(shared_expert_intermediate_size=32),
-        types={"": Q.Q8_0, "ffn_gate_exps": Q.Q5_0} | ROUTER,
+        types={"": Q.Q8_0, "ffn_gate_exps": Q.Q4_0} | ROUTER,
         vocabulary="none",
     ),
     dict(
@@ -38,7 +38,7 @@ CASES = [
         arch="qwen3moe",
         model_type="qwen3_moe",
         config=QWEN | dict(head_dim=16, norm_topk_prob=True, tie_word_embeddings=True),
-        types={"": Q.Q8_0, "ffn_down_exps": Q.Q4_1} | ROUTER,
+        types={"": Q.Q8_0, "ffn_down_exps": Q.Q4_0} | ROUTER,
         vocabulary="none",
     ),
     dict(

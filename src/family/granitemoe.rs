@@ -1,8 +1,8 @@
-//! Granite 3 MoE (IBM 2024): Llama with experts, and a factor on embeddings, scores, branches and
-//! logits.
+//! Granite 3 MoE (Granite Team 2024): Granite with experts.
 
 use super::common::{GatedDefaults, attention_biases, gated};
 use super::config::Config;
+use super::granite::multiply;
 use super::llama::names_with;
 use super::moe::{ExpertDefaults, everywhere, experts};
 use crate::error::Result;
@@ -16,21 +16,8 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
     let defaults = ExpertDefaults { n_experts: 8, per_token: 2 };
     let experts = experts(config, &spec, Routing::TopThenSoftmax, defaults)?;
     everywhere(&mut spec, &experts);
-    multipliers(config, &mut spec)?;
+    multiply(config, &mut spec)?;
     Ok(spec)
-}
-
-/// Factors on embeddings, scores (in place of 1/√head_dim) and branches, and a divisor of logits.
-pub(crate) fn multipliers(config: &Config<'_>, spec: &mut Spec) -> Result<()> {
-    spec.embedding.scale = config.number_or("embedding_multiplier", 1.0)?;
-    spec.head.scale = 1.0 / config.number_or("logits_scaling", 1.0)?;
-    let scale = config.number_or("attention_multiplier", 1.0)?;
-    let residual_scale = config.number_or("residual_multiplier", 1.0)?;
-    for layer in &mut spec.layers {
-        layer.attention.scale = scale;
-        layer.residual_scale = residual_scale;
-    }
-    Ok(())
 }
 
 /// Where `GraniteMoeForCausalLM` keeps its parameters: stacks as they were published, and as

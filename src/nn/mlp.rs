@@ -78,6 +78,16 @@ impl Mlp {
         })
     }
 
+    /// Of these projections; the nonlinearity is SiLU.
+    #[cfg(test)]
+    pub(crate) fn of(gate: Linear, up: Linear, down: Linear, gating: Gating) -> Self {
+        let join = match gating {
+            Gating::Plain(_) => Gate::Plain(Nonlinearity::Silu),
+            Gating::Clamped { alpha, limit } => Gate::Clamped { alpha, limit },
+        };
+        Self { form: Form::Gated(gate, join), up, down }
+    }
+
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

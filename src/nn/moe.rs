@@ -121,3 +121,6 @@ impl Shared {
         Ok(self.mlp.forward(x)?.broadcast_mul(&measure)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,6 @@ fn nearness(row: &[f32], place: usize, jitter: f64) -> Vec<f32> {
         .map(|entry| if hidden(entry) { f32::NEG_INFINITY } else { 0.0 })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

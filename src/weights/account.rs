@@ -23,12 +23,13 @@ pub struct Account {
     pub bytes: u64,
 }
 
-/// The elements that each parameter took of a tensor, an expert's counted by themselves.
+/// Elements by the parameter, and the expert, that they are.
 type Parts = BTreeMap<(Param, Option<usize>), usize>;
 
 /// What was taken of every tensor so far.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
+    /// Per tensor, the elements that each parameter took of it.
     parts: RefCell<BTreeMap<usize, Parts>>,
     /// Tensors used in other ways.
     others: RefCell<BTreeSet<usize>>,

@@ -14,8 +14,6 @@ use crate::error::{Error, Result};
 pub(super) const BLOCK: usize = 32;
 /// Bytes of a block in ggml: the scale, then 16 bytes, low halves first.
 pub(super) const GGML_BYTES: usize = 17;
-/// Bytes of ggml's Q8_0 block: a scale in f16 and 32 signed bytes.
-const Q8_0_BYTES: usize = 34;
 
 /// Twice the value of each of the 16 codes: whole numbers.
 const TWICE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
@@ -45,10 +43,9 @@ pub(super) fn decode(bytes: &[u8]) -> Vec<f32> {
     out
 }
 
-/// The same numbers in ggml's Q8_0 blocks, appended to `out`: exact, since a power of two fits
-/// into an f16. Answers `false` where one does not.
+/// The same numbers in ggml's Q8_0 blocks (a scale in f16 and 32 signed bytes), appended to `out`:
+/// exact, since a power of two fits into an f16. Answers `false` where one does not.
 pub(super) fn as_q8_0(bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    out.reserve(bytes.len() / GGML_BYTES * Q8_0_BYTES);
     for block in bytes.chunks_exact(GGML_BYTES) {
         let code = |code: u8| TWICE[usize::from(code)].to_le_bytes()[0];
         let empty = block[1..].iter().all(|byte| byte & 0x77 == 0);
@@ -73,18 +70,16 @@ impl Checkpoint {
         scales: &Stored,
         rows: &[Range<usize>],
     ) -> Result<Vec<f32>> {
-        let [.., rows_in_all, per_row, bytes] = blocks.info.shape.as_slice() else {
-            return Err(Error::Spec(format!("`{}` is no stack of blocks", blocks.info.name)));
+        let of_bytes = |tensor: &Stored| tensor.info.dtype.block() == (1, 1);
+        let (per_row, bytes) = match (blocks.info.shape.as_slice(), scales.info.shape.as_slice()) {
+            ([rows @ .., bytes], fit) if rows == fit && of_bytes(blocks) && of_bytes(scales) => {
+                (scales.row_len(), *bytes)
+            }
+            _ => {
+                let (name, path) = (&scales.info.name, &self.files[scales.file].path);
+                return Err(Error::file(path, format!("tensor `{name}` does not fit its blocks")));
+            }
         };
-        let of_byte = |tensor: &Stored| tensor.info.dtype.block() == (1, 1);
-        let scales_shape = scales.info.shape.strip_suffix(&[*per_row]);
-        if !of_byte(blocks)
-            || !of_byte(scales)
-            || scales_shape.and_then(<[_]>::last) != Some(rows_in_all)
-        {
-            let (name, path) = (&scales.info.name, &self.files[scales.file].path);
-            return Err(Error::file(path, format!("tensor `{name}` does not fit its blocks")));
-        }
         let mut exponents = Vec::new();
         self.for_each(scales, rows, &mut |bytes| {
             exponents.extend_from_slice(bytes);
@@ -94,7 +89,7 @@ impl Checkpoint {
         let mut out = Vec::with_capacity(exponents.len() * BLOCK);
         let mut scales = exponents.into_iter().map(half_scale);
         self.for_each(blocks, &rows, &mut |piece| {
-            for (block, scale) in piece.chunks_exact(*bytes).zip(&mut scales) {
+            for (block, scale) in piece.chunks_exact(bytes).zip(&mut scales) {
                 let value = |code: u8| f32::from(TWICE[usize::from(code)]) * scale;
                 out.extend(block.iter().flat_map(|byte| [value(byte & 15), value(byte >> 4)]));
             }
@@ -103,3 +98,6 @@ impl Checkpoint {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests;

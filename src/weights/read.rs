@@ -94,7 +94,8 @@ impl Checkpoint {
             return Err(Error::file(&self.files[stored.file].path, problem));
         }
         let shape = (choice.n_rows(), columns);
-        let mut data = Blocks::with_capacity(self.row_bytes(stored) as usize * shape.0);
+        let row_bytes = columns / dtype.block_size() * dtype.type_size();
+        let mut data = Blocks::with_capacity(row_bytes * shape.0);
         let mut exact = true;
         self.for_each(stored, &choice.rows, &mut |rows| {
             match packed {

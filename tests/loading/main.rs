@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod account;
+mod experts;
 mod files;
 mod formats;
 mod fuzz;
