@@ -39,7 +39,8 @@ fn the_file_is_named() {
     assert!(error.contains("vocab.json"), "{error}");
     let error = problem(&[("tokenizer_config.json", "nonsense")]);
     assert!(error.contains("tokenizer_config.json"), "{error}");
-    let templates = ChatTemplate::from_folder(folder(&[("chat_template.jinja", "{% for %}")]).path());
+    let templates =
+        ChatTemplate::from_folder(folder(&[("chat_template.jinja", "{% for %}")]).path());
     assert!(templates.unwrap_err().to_string().contains("line 1"));
 }
 
@@ -88,7 +89,8 @@ fn a_gguf_vocabulary_that_contradicts_itself_is_refused() {
 
 #[test]
 fn a_template_cannot_run_forever() {
-    let endless = "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
+    let endless =
+        "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}";
     let started = std::time::Instant::now();
     let template = ChatTemplate::new(endless, [("bos_token", "<s>")]).unwrap();
     let error = template.render(&[], &Default::default()).unwrap_err();

@@ -89,7 +89,11 @@ fn both_layouts_agree_on_real_text() {
         let Some(folder) = fetched(&format!("tokenizers/{folder}")) else { return };
         let ours = Tokenizer::from_gguf(&vocab(&models.join(format!("ggml-vocab-{gguf}.gguf"))));
         let theirs = Tokenizer::from_folder(&folder).unwrap().unwrap();
-        assert_eq!(ours.unwrap().encode(&text, false).unwrap(), theirs.encode(&text, false).unwrap(), "{gguf}");
+        assert_eq!(
+            ours.unwrap().encode(&text, false).unwrap(),
+            theirs.encode(&text, false).unwrap(),
+            "{gguf}"
+        );
     }
 }
 

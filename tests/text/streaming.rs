@@ -44,8 +44,7 @@ fn a_character_comes_whole() {
     let tokenizer = tiny("byte_level");
     let ids = tokenizer.encode("a漢b", false).unwrap();
     let mut stream = tokenizer.stream(false);
-    let pieces: Vec<String> =
-        ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
+    let pieces: Vec<String> = ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
     assert!(ids.len() > 3);
     assert_eq!(pieces.concat(), "a漢b");
     assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')));
@@ -80,7 +79,9 @@ fn an_id_outside_the_vocabulary_is_an_error() {
     let size = tokenizer.vocab_size();
     let beyond = size as u32;
     let error = tokenizer.decode(&[beyond], false).unwrap_err();
-    assert!(matches!(error, Error::TokenId { id, vocab_size } if id == beyond && vocab_size == size));
+    assert!(
+        matches!(error, Error::TokenId { id, vocab_size } if id == beyond && vocab_size == size)
+    );
     assert!(tokenizer.stream(false).push(beyond).is_err());
     // A model that pads its vocabulary may say so; such an id is no text.
     tokenizer.widen(size + 8);

@@ -55,7 +55,9 @@ fn options(case: &Value) -> RenderOptions {
         tools: list("tools"),
         documents: list("documents"),
         variables: case["variables"].as_object().cloned().unwrap_or_default(),
-        now: Some(jiff::civil::date(2026, 3, 5).at(7, 8, 9, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap()),
+        now: Some(
+            jiff::civil::date(2026, 3, 5).at(7, 8, 9, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap(),
+        ),
         ..RenderOptions::default()
     }
 }

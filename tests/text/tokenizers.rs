@@ -63,7 +63,10 @@ fn bos_is_never_doubled() {
         let ids = tokenizer.encode(text, true).unwrap();
         assert_eq!(ids.iter().filter(|id| **id == bos).count(), 1, "{text}");
     }
-    assert_eq!(tokenizer.encode("<s>Once", true).unwrap(), tokenizer.encode("<s>Once", false).unwrap());
+    assert_eq!(
+        tokenizer.encode("<s>Once", true).unwrap(),
+        tokenizer.encode("<s>Once", false).unwrap()
+    );
 }
 
 #[test]

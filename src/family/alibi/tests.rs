@@ -3,7 +3,8 @@
 use super::slopes;
 
 fn exponents(n_heads: usize) -> Vec<f64> {
-    slopes(n_heads).iter().map(|slope| -slope.log2()).collect()
+    let exponent = |slope: &f64| (-slope.log2() * 1e9).round() / 1e9;
+    slopes(n_heads).iter().map(exponent).collect()
 }
 
 #[test]

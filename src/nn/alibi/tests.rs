@@ -11,8 +11,8 @@ fn rounded_biases_are_those_of_bf16_products() {
     // (slopes.bfloat16()[:, None] * positions) of torch, at these positions.
     let positions = [0, 1, 100, 257, 259, 1000];
     let expected = [
-        [0.0, 0.83984375, 84.0, 215.0, 218.0, 840.0],
-        [0.0, 0.353515625, 35.25, 90.5, 92.0, 354.0],
+        [0.0, 215.0 / 256.0, 84.0, 215.0, 218.0, 840.0],
+        [0.0, 181.0 / 512.0, 35.25, 90.5, 92.0, 354.0],
     ];
     let slopes = vec![2f64.powf(-0.25), 2f64.powf(-1.5)];
     let alibi = AlibiBias::new(&Alibi { slopes, scale: 0.5, rounded: true });
