@@ -3,7 +3,7 @@
 
 use super::{Edit, each, layers};
 use crate::nn::Site;
-use crate::parity::evidence::{Evidence, plain};
+use crate::parity::evidence::{Evidence, plain, root_of};
 use crate::spec::{AbsolutePosition, Activation, FeedForward, Norm, QkNorm, Spec};
 use crate::weights::Layout;
 
@@ -56,7 +56,7 @@ pub(super) fn norm_eps(evidence: &Evidence<'_>) -> Vec<Edit> {
 pub(super) fn embedding_scale(evidence: &Evidence<'_>) -> Vec<Edit> {
     let ours = evidence.spec.embedding.scale;
     let bare = evidence.spec.embedding.position == AbsolutePosition::None;
-    let measured = evidence.ratio(Site::Embed).filter(|_| bare).map(|ratio| plain(ratio * ours));
+    let measured = evidence.ratio(Site::Embed).filter(|_| bare).map(|ratio| root_of(ratio * ours));
     let root = (evidence.spec.dim as f64).sqrt();
     each([1.0, root].into_iter().chain(measured), |scale| {
         let mut spec = evidence.spec.clone();
