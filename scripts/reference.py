@@ -17,10 +17,12 @@ The file holds `ids` (batch, seq) and one tensor a site, `embed`, `final_norm`, 
     scores pattern                                                (batch, heads, seq, keys)
     logits                                                        (batch, seq, vocab)
 
-q and k are what positions are applied to (after a norm on them, where that comes first) and q_pos and
+An ALiBi bias is given relative to the query's own position, 0 on the diagonal, whatever constant a family
+adds per query. q and k are what positions are applied to (after a norm on them, where that comes first) and q_pos and
 k_pos what is multiplied, whole heads in both; without rotation the two are equal. scores are scaled,
 capped, biased and masked; masked entries are -inf. attn_out and mlp_out are what is added to the residual
-stream, after a norm or factor of their own. resid_mid exists unless the branches are parallel.
+stream, after a norm or factor of their own. resid_mid exists unless the branches are parallel, and final_norm
+unless there is none (OPT-350m).
 
 The metadata name the model (`fingerprint`: SHA-256 over the bytes of config.json and then of the weight
 files in the order of their names, or of the GGUF file), the prompt, the dtype and the versions. Two more are
@@ -80,7 +82,7 @@ class Layout:
     final_norm: str | None = "model.norm"
     attn: str = "self_attn"  # its input is attn_in
     attn_out: str | None = None  # its output is attn_out; default: attn's
-    mid: str = "post_attention_layernorm"  # its input is resid_mid
+    mid: str | Callable = "post_attention_layernorm"  # its input is resid_mid; may depend on the config
     mlp: str = "mlp"  # its input is mlp_in
     mlp_out: str | None = None  # its output is mlp_out; default: mlp's
     parallel: Callable = never
@@ -96,17 +98,68 @@ def sandwich(attn_norm: str, mid: str, mlp_norm: str) -> Layout:
 
 PRE = Layout()
 GPT2 = Layout("transformer.h", "transformer.ln_f", "attn", mid="ln_2")
-GPTJ = Layout("transformer.h", "transformer.ln_f", "attn", mid="mlp", parallel=always)
+GPTJ = Layout("transformer.h", "transformer.ln_f", "attn", parallel=always)
 POST = Layout(attn_out="post_attention_layernorm", mid="mlp", mlp_out="post_feedforward_layernorm")
 GEMMA2 = sandwich("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
-COHERE = Layout(mid="mlp", parallel=always)
+PARALLEL = Layout(parallel=always)
+
+
+def granite_scale(config) -> float:
+    return config.residual_multiplier
+
 
 LAYOUTS = {
+    "apertus": Layout(mid="feedforward_layernorm"),
+    "bloom": Layout(
+        "transformer.h",
+        "transformer.ln_f",
+        "self_attention",
+        attn_out="self_attention.dense",
+        mlp_out="mlp.dense_4h_to_h",
+        residual_from_norm=lambda c: c.apply_residual_connection_post_layernorm,
+    ),
+    "codegen": GPTJ,
+    "cohere": PARALLEL,
+    "cohere2": PARALLEL,
+    "exaone4": POST,
+    "falcon": Layout(
+        "transformer.h",
+        "transformer.ln_f",
+        "self_attention",
+        parallel=lambda c: c.new_decoder_architecture or c.parallel_attn,
+    ),
+    "gemma2": GEMMA2,
+    "gemma3_text": GEMMA2,
+    "glm4": sandwich("post_self_attn_layernorm", "post_attention_layernorm", "post_mlp_layernorm"),
     "gpt2": GPT2,
+    "gpt_bigcode": GPT2,
+    "gpt_neo": GPT2,
     "gpt_neox": Layout(
         "gpt_neox.layers", "gpt_neox.final_layer_norm", "attention", parallel=lambda c: c.use_parallel_residual
     ),
-    "gemma2": GEMMA2,
+    "gptj": GPTJ,
+    "granite": Layout(branch_scale=granite_scale),
+    "granitemoe": Layout(mlp="block_sparse_moe", branch_scale=granite_scale),
+    "mpt": Layout(
+        "transformer.blocks", "transformer.norm_f", "attn", mid="norm_2", mlp="ffn", mlp_out="ffn.down_proj"
+    ),
+    "olmo2": POST,
+    "olmo3": POST,
+    "opt": Layout(
+        "model.decoder.layers",
+        "model.decoder.final_layer_norm",
+        mid=lambda c: "final_layer_norm" if c.do_layer_norm_before else "fc1",
+        mlp="fc1",
+        mlp_out="fc2",
+        query_prescaled=True,
+        norm_after=(lambda c: not c.do_layer_norm_before, "self_attn_layer_norm", "final_layer_norm"),
+    ),
+    "persimmon": Layout(final_norm="model.final_layernorm"),
+    "phi": Layout(final_norm="model.final_layernorm", parallel=always),
+    "stablelm": Layout(parallel=lambda c: c.use_parallel_residual),
+    "xglm": Layout(
+        final_norm="model.layer_norm", mid="final_layer_norm", mlp="fc1", mlp_out="fc2", query_prescaled=True
+    ),
 }
 
 
@@ -149,7 +202,7 @@ class Attending(TorchFunctionMode):
             return out
         name = getattr(func, "__name__", "")
         if name in self.PRODUCTS:
-            left, right = args[-2:]
+            left, right = args[-2:] if len(args) > 1 else (kwargs["batch1"], kwargs["batch2"])
             if "pattern" not in self.found:
                 self.found["query"], self.found["key"] = left, right.transpose(-1, -2)
             elif "z" not in self.found:
@@ -185,7 +238,8 @@ class Tracer:
             self.note_input(mlp, index, "mlp_in")
             self.note_output(at(layer, layout.mlp_out or layout.mlp), index, "mlp_out")
             if not layout.parallel(self.config):
-                self.note_input(at(layer, layout.mid), index, "resid_mid")
+                mid = layout.mid if isinstance(layout.mid, str) else layout.mid(self.config)
+                self.note_input(at(layer, mid), index, "resid_mid")
             self.handles.append(attn.register_forward_pre_hook(self.attention_begins))
             self.handles.append(attn.register_forward_hook(self.attention_ends(index)))
         if layout.final_norm and at(self.model, layout.final_norm) is not None:
@@ -256,8 +310,11 @@ class Tracer:
             q, k = self.rotated["q"], unrepeat(self.rotated["k"], n_kv)
             # Partial rotation: the rest of each head passes unchanged.
             q, k = (torch.cat([a, b[..., a.shape[-1] :]], -1) for a, b in ((q, query), (k, key)))
-        limit = torch.finfo(self.model.dtype).min / 2
-        scores = scores.masked_fill(scores < limit, -math.inf)
+        # The mask is the dtype's least number, which some families divide by √head_dim afterwards.
+        scores = scores.masked_fill(scores < torch.finfo(self.model.dtype).min / 32, -math.inf)
+        if is_alibi(config):
+            extra = scores.double() - products_of(module, query, key.repeat_interleave(heads // n_kv, 1))
+            scores = (scores.double() - extra.diagonal(dim1=-2, dim2=-1)[..., None]).to(scores.dtype)
         pattern = pattern.to(value.dtype)
         sites = {"q": q, "k": k, "v": value, "q_pos": query, "k_pos": key}
         return sites | {"scores": scores, "pattern": pattern, "z": z}
@@ -346,36 +403,41 @@ def check(tracer: Tracer, trace: dict):
         check_residual(i, config, layer, layout, get, same)
         if i + 1 < len(tracer.layers) and not torch.equal(get("resid_post"), trace[f"{i + 1}.resid_pre"]):
             raise SystemExit(f"error: {config.model_type}: {i}: resid_post is not the next layer's resid_pre")
-    if "final_norm" in trace and getattr(getattr(model, "model", None), "decoder", None) is None:
+    if "final_norm" in trace:
+        project = getattr(getattr(getattr(model, "model", None), "decoder", None), "project_out", None)
         with torch.no_grad():
-            logits = model.get_output_embeddings()(trace["final_norm"])
-        logits = logits * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+            x = project(trace["final_norm"]) if project else trace["final_norm"]
+            logits = model.get_output_embeddings()(x)
+        logits = logits * (getattr(config, "logit_scale", None) or 1.0) / getattr(config, "logits_scaling", 1.0)
         if cap := getattr(config, "final_logit_softcapping", None):
             logits = torch.tanh(logits / cap) * cap
         same("logits and head(final_norm)", trace["logits"], logits)
 
 
-def check_scores(what, config, attn, layout, get, spread, same):
-    scores, products = get("scores").double(), get("q_pos").double() @ spread(get("k_pos")).transpose(-1, -2)
+def products_of(attn, query, key):
+    """Scaled q·k, in f64."""
     scale = 1.0
     for name in ("scaling", "softmax_scale", "inv_norm_factor"):
         scale = getattr(attn, name, None) or scale
     if hasattr(attn, "scale_attn"):
         scale = 1 / float(attn.scale_attn)
-    products = products * scale
+    return query.double() @ key.double().transpose(-1, -2) * scale
+
+
+def check_scores(what, config, attn, layout, get, spread, same):
+    scores, products = get("scores").double(), products_of(attn, get("q_pos"), spread(get("k_pos")))
     if cap := getattr(attn, "attn_logit_softcapping", None):
         products = torch.tanh(products / cap) * cap
     seen = scores > -math.inf
     extra = torch.where(seen, scores - products, 0.0)
     if is_alibi(config):
-        # A bias linear in the key's position, with a slope per head; take it off as found in the last row.
-        if extra.shape[-1] > 1:
-            slope = (extra[..., -1, -1] - extra[..., -1, 0]) / (extra.shape[-1] - 1)
-            bias = slope[..., None, None] * torch.arange(extra.shape[-1])
-            shift = (extra - bias)[..., :1]
-            extra = torch.where(seen, extra - bias - shift, 0.0)
-        else:
-            extra = extra * 0
+        # A bias linear in the distance, with a slope per head; take it off as found in the last row.
+        positions = torch.arange(extra.shape[-1], dtype=torch.float64)
+        distance = positions - positions[:, None]
+        slope = -extra[..., -1, 0] / max(1, extra.shape[-1] - 1)
+        extra = torch.where(seen, extra - slope[..., None, None] * distance, 0.0)
+        if config.model_type == "falcon":  # which rounds it to bf16, whatever the model's dtype
+            extra = torch.where(extra.abs() <= 2.0**-7 * (slope[..., None, None] * distance).abs(), 0.0, extra)
     same(what, extra + products, products)
 
 
@@ -456,7 +518,20 @@ def load(path: Path, dtype: str = "f32"):
     model = transformers.AutoModelForCausalLM.from_pretrained(
         dtype=DTYPES[dtype], attn_implementation="eager", **source(path)
     )
+    if getattr(model.config, "alibi", False):
+        once(model)
     return model.eval()
+
+
+def once(model):
+    """Falcon's eager attention adds the ALiBi bias that its mask already holds (transformers 5.23); as published, and
+    with sdpa, it is added once. So the layers get a bias of zero."""
+
+    def hook(_module, args, kwargs):
+        return args, kwargs | {"alibi": torch.zeros_like(kwargs["alibi"])}
+
+    for layer in model.transformer.h:
+        layer.self_attention.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def metadata(path: Path, model, dtype: str, prompt: str = "") -> dict:

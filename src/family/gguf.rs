@@ -3,25 +3,58 @@
 
 use serde_json::{Map, Value, json};
 
+mod experts;
+mod names;
+
 use super::{Described, describe};
 use crate::error::{Error, Result};
-use crate::weights::{Checkpoint, GgufMetadata, Layout, Names, Param, plain, stored};
+use crate::weights::{Checkpoint, GgufMetadata, Names};
+use names::{GEMMA, PERMUTED, PLAIN};
 
 /// An architecture in llama.cpp's words.
 struct Architecture {
     name: &'static str,
+    /// Those with experts, where one name stands for both.
+    experts: bool,
     model_type: &'static str,
     names: &'static Names,
     /// Keys beyond those that every architecture has.
     more: fn(&Reader<'_>, &mut Map<String, Value>),
 }
 
+/// One without experts.
+const fn dense(
+    name: &'static str,
+    model_type: &'static str,
+    names: &'static Names,
+    more: fn(&Reader<'_>, &mut Map<String, Value>),
+) -> Architecture {
+    Architecture { name, experts: false, model_type, names, more }
+}
+
+/// One with experts.
+const fn sparse(
+    name: &'static str,
+    model_type: &'static str,
+    names: &'static Names,
+    more: fn(&Reader<'_>, &mut Map<String, Value>),
+) -> Architecture {
+    Architecture { name, experts: true, model_type, names, more }
+}
+
 const ARCHITECTURES: &[Architecture] = &[
-    Architecture { name: "gemma2", model_type: "gemma2", names: &GEMMA, more: gemma2 },
-    Architecture { name: "gpt2", model_type: "gpt2", names: &PLAIN, more: |_, _| {} },
-    Architecture { name: "llama", model_type: "llama", names: &PERMUTED, more: |_, _| {} },
-    Architecture { name: "qwen2", model_type: "qwen2", names: &PLAIN, more: |_, _| {} },
-    Architecture { name: "qwen3", model_type: "qwen3", names: &PLAIN, more: |_, _| {} },
+    dense("gemma2", "gemma2", &GEMMA, gemma2),
+    dense("gpt2", "gpt2", &PLAIN, |_, _| {}),
+    sparse("gpt-oss", "gpt_oss", &PLAIN, experts::gpt_oss),
+    sparse("granitemoe", "granitemoe", &PERMUTED, experts::granitemoe),
+    dense("llama", "llama", &PERMUTED, |_, _| {}),
+    sparse("llama", "mixtral", &PERMUTED, experts::numbers),
+    sparse("olmoe", "olmoe", &PLAIN, experts::olmoe),
+    sparse("phimoe", "phimoe", &PLAIN, experts::phimoe),
+    dense("qwen2", "qwen2", &PLAIN, |_, _| {}),
+    sparse("qwen2moe", "qwen2_moe", &PLAIN, experts::qwen2moe),
+    dense("qwen3", "qwen3", &PLAIN, |_, _| {}),
+    sparse("qwen3moe", "qwen3_moe", &PLAIN, experts::qwen3moe),
 ];
 
 /// Describes the decoder in a GGUF checkpoint, and says where its tensors are. The keys in the
@@ -35,13 +68,15 @@ pub fn describe_gguf(
 ) -> Result<(Described, &'static Names)> {
     let origin = checkpoint.origin();
     let name = metadata.str("general.architecture").unwrap_or_default();
-    let architecture =
-        ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::UnknownFamily {
-            origin: origin.into(),
-            model_type: name.into(),
-            known: ARCHITECTURES.iter().map(|a| a.name.to_string()).collect(),
-        })?;
     let reader = Reader { checkpoint, metadata, name };
+    let experts = reader.size("expert_count").is_some_and(|n| n > 0);
+    let mut architectures = ARCHITECTURES.iter();
+    let architecture =
+        architectures.find(|a| a.name == name && a.experts == experts).ok_or_else(|| {
+            let mut known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name.to_string()).collect();
+            known.dedup();
+            Error::UnknownFamily { origin: origin.into(), model_type: name.into(), known }
+        })?;
     let mut map = reader.common(architecture.model_type)?;
     (architecture.more)(&reader, &mut map);
     Ok((describe(&map, origin, false)?, architecture.names))
@@ -166,15 +201,20 @@ impl Reader<'_> {
     }
 
     /// Llama 3.1's scaling is not in the keys but in a tensor of divisors, one a frequency. They
-    /// are what LongRoPE's short and long divisors are.
+    /// are what LongRoPE's short and long divisors are, which have a tensor each.
     fn divisors(&self, mut rope: Map<String, Value>) -> Result<Value> {
-        let Some(divisors) = self.checkpoint.numbers_of("rope_freqs.weight")? else {
-            return Ok(Value::Object(rope));
-        };
+        let read = |name: &str| self.checkpoint.numbers_of(name);
+        let one = read("rope_freqs.weight")?;
+        let short = read("rope_factors_short.weight")?.or_else(|| one.clone());
+        let long = read("rope_factors_long.weight")?.or(one);
+        let (Some(short), Some(long)) = (short, long) else { return Ok(Value::Object(rope)) };
+        let original = self.size("rope.scaling.original_context_length");
+        rope.extend(original.map(|n| ("original_max_position_embeddings".into(), json!(n))));
         rope.insert("rope_type".into(), json!("longrope"));
-        rope.insert("short_factor".into(), json!(divisors));
-        rope.insert("long_factor".into(), json!(divisors));
-        rope.insert("attention_factor".into(), json!(1.0));
+        rope.insert("short_factor".into(), json!(short));
+        rope.insert("long_factor".into(), json!(long));
+        let factor = self.number("rope.scaling.attn_factor").unwrap_or(1.0);
+        rope.insert("attention_factor".into(), json!(factor));
         Ok(Value::Object(rope))
     }
 }
@@ -201,40 +241,3 @@ fn gemma2(reader: &Reader<'_>, map: &mut Map<String, Value>) {
     };
     map.insert("query_pre_attn_scalar".into(), scalar);
 }
-
-/// llama.cpp's names, the same for every architecture.
-macro_rules! names {
-    (heads: $heads:expr, norms: $norms:expr) => {
-        Names {
-            prefixes: &[""],
-            entries: &[
-                plain(Param::TokenEmbedding, "token_embd"),
-                plain(Param::PositionEmbedding, "position_embd"),
-                stored(Param::AttentionNorm, "blk.{}.attn_norm", $norms),
-                stored(Param::Query, "blk.{}.attn_q", $heads),
-                stored(Param::Key, "blk.{}.attn_k", $heads),
-                plain(Param::Value, "blk.{}.attn_v"),
-                stored(Param::Query, "blk.{}.attn_qkv", Layout::FusedQkv),
-                stored(Param::Key, "blk.{}.attn_qkv", Layout::FusedQkv),
-                stored(Param::Value, "blk.{}.attn_qkv", Layout::FusedQkv),
-                plain(Param::AttentionOut, "blk.{}.attn_output"),
-                stored(Param::QueryNorm, "blk.{}.attn_q_norm", $norms),
-                stored(Param::KeyNorm, "blk.{}.attn_k_norm", $norms),
-                stored(Param::AttentionOutNorm, "blk.{}.post_attention_norm", $norms),
-                stored(Param::MlpNorm, "blk.{}.ffn_norm", $norms),
-                plain(Param::Gate, "blk.{}.ffn_gate"),
-                plain(Param::Up, "blk.{}.ffn_up"),
-                plain(Param::Down, "blk.{}.ffn_down"),
-                stored(Param::MlpOutNorm, "blk.{}.post_ffw_norm", $norms),
-                stored(Param::FinalNorm, "output_norm", $norms),
-                plain(Param::Head, "output"),
-            ],
-            // Read as part of the configuration.
-            ignored: &["rope_freqs.weight"],
-        }
-    };
-}
-
-const PLAIN: Names = names!(heads: Layout::Plain, norms: Layout::Plain);
-const PERMUTED: Names = names!(heads: Layout::PermutedHeads, norms: Layout::Plain);
-const GEMMA: Names = names!(heads: Layout::Plain, norms: Layout::PlusOne);

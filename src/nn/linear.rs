@@ -7,7 +7,7 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Module, Tensor};
 
 use crate::error::Result;
-use crate::weights::{Matrix, Param, Weights};
+use crate::weights::{Matrix, Owner, Param, Weights};
 
 /// `y = x·Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -23,19 +23,20 @@ enum Weight {
 }
 
 impl Linear {
-    /// Loads `param` of `layer`, (out, in), with a bias where the spec has one.
+    /// Loads `param` of `owner`, (out, in), with a bias where the spec has one.
     ///
     /// # Errors
     /// A missing or mis-shaped tensor.
     pub fn load(
         weights: &Weights<'_>,
         param: Param,
-        layer: Option<usize>,
+        owner: impl Into<Owner>,
         (out, input): (usize, usize),
         bias: bool,
     ) -> Result<Self> {
-        let weight = weights.matrix(param, layer, (out, input))?;
-        let bias = if bias { Some(weights.bias(param, layer, out)?) } else { None };
+        let owner = owner.into();
+        let weight = weights.matrix(param, owner, (out, input))?;
+        let bias = if bias { Some(weights.bias(param, owner, out)?) } else { None };
         Self::new(weight, bias)
     }
 

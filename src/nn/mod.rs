@@ -1,20 +1,25 @@
 //! The decoder, in plain candle operations: they are the reference, and the path on every device.
 //! No family's name occurs here.
 
+mod activation;
+mod alibi;
 mod attend;
 mod attention;
 mod block;
 mod cache;
 mod decoder;
 mod embedding;
+mod feed_forward;
 mod grown;
 mod linear;
 mod mask;
 mod mlp;
+mod moe;
 mod norm;
 mod position;
 mod probe;
 mod rope;
+mod route;
 mod step;
 
 pub use attention::Attention;
@@ -22,7 +27,9 @@ pub use block::Block;
 pub use cache::Cache;
 pub use decoder::{Decoder, Run};
 pub use embedding::{Embedding, Head};
+pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub use mlp::Mlp;
+pub use moe::Experts;
 pub use norm::Norm;
 pub use probe::{At, Probe, Site};

@@ -144,7 +144,7 @@ impl Frequencies {
         let scaling = RopeScaling::LongRope {
             short: exact.clone(),
             long: exact,
-            attention_factor: self.magnitude,
+            attention_factors: [self.magnitude; 2],
             original_max_seq_len: usize::MAX >> 1,
         };
         (scaling, divisors)
@@ -168,7 +168,7 @@ pub(super) fn plain(x: f64) -> f64 {
     for digits in 1..=4 {
         let rounded = format!("{x:.*e}", digits - 1).parse().unwrap_or(x);
         let near = if digits == 4 { 5e-4 } else { 2e-3 };
-        if x != 0.0 && ((rounded - x) / x as f64).abs() < near {
+        if x != 0.0 && ((rounded - x) / x).abs() < near {
             return rounded;
         }
     }

@@ -31,14 +31,20 @@ pub struct Trap {
     pub(super) edits: fn(&Evidence<'_>) -> Vec<Edit>,
 }
 
+/// Changes a site's numbers as they are computed, or leaves them.
+type Change = fn(&Spec, Site, &Tensor) -> Result<Option<Tensor>>;
+
+/// Takes a tensor to lie otherwise than the names say.
+type Relay = fn(Layout) -> Layout;
+
 /// One way in which the reference may have been made.
 pub(super) struct Edit {
     /// As the end of "the reference …".
     pub(super) says: String,
     pub(super) spec: Spec,
-    pub(super) relaid: Option<fn(Layout) -> Layout>,
+    pub(super) relaid: Option<Relay>,
     /// What no spec can say: a change of a site's numbers as they are computed.
-    pub(super) changed: Option<fn(&Spec, Site, &Tensor) -> Result<Option<Tensor>>>,
+    pub(super) changed: Option<Change>,
 }
 
 impl Edit {

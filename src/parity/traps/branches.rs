@@ -1,10 +1,10 @@
 //! Faults outside of attention's middle: norms, nonlinearities, factors, the two ends, and how
 //! matrices lie.
 
-use super::{Edit, each, layers};
+use super::{Edit, Relay, each, layers};
 use crate::nn::Site;
 use crate::parity::evidence::{Evidence, plain, root_of};
-use crate::spec::{AbsolutePosition, Activation, FeedForward, Norm, QkNorm, Spec};
+use crate::spec::{AbsolutePosition, Activation, FeedForward, Gating, Norm, QkNorm, Spec};
 use crate::weights::Layout;
 
 pub(super) fn activation(evidence: &Evidence<'_>) -> Vec<Edit> {
@@ -13,6 +13,11 @@ pub(super) fn activation(evidence: &Evidence<'_>) -> Vec<Edit> {
         let spec = layers(evidence.spec, |layer| match &mut layer.feed_forward {
             FeedForward::Plain { activation, .. } | FeedForward::Gated { activation, .. } => {
                 *activation = theirs;
+            }
+            FeedForward::Experts(experts) => {
+                if let Gating::Plain(activation) = &mut experts.gating {
+                    *activation = theirs;
+                }
             }
         })?;
         Some(Edit::new(format!("computes {theirs:?} between the projections"), spec))
@@ -23,11 +28,17 @@ pub(super) fn activation(evidence: &Evidence<'_>) -> Vec<Edit> {
 fn norms(spec: &Spec, change: impl Fn(&mut Norm) + Copy) -> Option<Spec> {
     let mut changed = layers(spec, |layer| {
         change(&mut layer.norm);
-        if let Some(QkNorm::PerHead(norm) | QkNorm::Full(norm)) = &mut layer.attention.qk_norm {
-            change(norm);
+        use QkNorm::{Full, OwnPerHead, PerHead, PerHeadPlaced};
+        match &mut layer.attention.qk_norm {
+            Some(PerHead(norm) | PerHeadPlaced(norm) | OwnPerHead(norm) | Full(norm)) => {
+                change(norm);
+            }
+            None => {}
         }
     })?;
-    change(&mut changed.final_norm);
+    if let Some(norm) = &mut changed.final_norm {
+        change(norm);
+    }
     Some(changed)
 }
 
@@ -114,13 +125,13 @@ pub(super) fn qkv_split(evidence: &Evidence<'_>) -> Vec<Edit> {
     fn unpermuted(layout: Layout) -> Layout {
         if layout == Layout::PermutedHeads { Layout::Plain } else { layout }
     }
-    let ways: [(fn(Layout) -> Layout, &str); 4] = [
+    let ways: [(Relay, &str); 4] = [
         (fused, "splits its fused matrix into all queries, all keys, all values"),
         (grouped, "splits its fused matrix head by head"),
         (permuted, "has the rows of q and k permuted for pairwise rotation"),
         (unpermuted, "has the rows of q and k as they are stored"),
     ];
-    let edit = |(relaid, says): (fn(Layout) -> Layout, &str)| Edit {
+    let edit = |(relaid, says): (Relay, &str)| Edit {
         relaid: Some(relaid),
         ..Edit::new(says.into(), evidence.spec.clone())
     };

@@ -12,12 +12,17 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "chat";
 
+/// Steps that a rendering may take: templates come with checkpoints, and an endless one must end.
+/// It is about a second, and thousands of messages.
+const FUEL: u64 = 20_000_000;
+
 /// An environment that holds `source` and all that it may call.
 pub(super) fn with_template(source: &str) -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     environment.set_syntax(syntax.build().map_err(|e| Error::Template(describe(&e)))?);
+    environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(method);
     environment.add_filter("tojson", tojson);
