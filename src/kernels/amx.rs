@@ -1,0 +1,4 @@
+//! AMX.
+pub(super) fn usable() -> bool {
+    false
+}
