@@ -145,10 +145,13 @@ def vocabulary(kind: str, size: int):
         scores = [0.0] * 259 + [-float(n) for n in range(len(PIECES))]
         types = [T.UNKNOWN, T.CONTROL, T.CONTROL] + [T.BYTE] * 256 + [T.NORMAL] * len(PIECES)
         return tokens, scores, types, None
-    return [f"[PAD{n}]" for n in range(size)], None, [T.UNUSED] * size, []
+    return None, None, None, None
 
 
 def add_vocabulary(writer, case: GgufCase, tokens, scores, types, merges):
+    if tokens is None:
+        writer.add_tokenizer_model("none")
+        return
     writer.add_tokenizer_model("llama" if case.vocabulary == "llama" else "gpt2")
     writer.add_tokenizer_pre(case.pre)
     writer.add_token_list(tokens)
@@ -225,7 +228,7 @@ def kind_of(case: GgufCase, name: str, x: np.ndarray) -> Q:
 
 def make_gguf(_family: str, case: GgufCase, folder: Path):
     tokens, *rest = vocabulary(case.vocabulary, case.config["vocab_size"])
-    config = transformers.AutoConfig.for_model(case.arch, **case.config | {"vocab_size": len(tokens)})
+    config = transformers.AutoConfig.for_model(case.arch, **case.config | ({"vocab_size": len(tokens)} if tokens else {}))
     model = transformers.AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="eager"
     ).eval()

@@ -22,6 +22,7 @@ pub mod nn;
 
 pub mod model;
 
+pub mod bench;
 pub mod generate;
 pub mod inspect;
 pub mod parity;

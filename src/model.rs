@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::family::{self, Described, KeyReport};
 use crate::nn::Decoder;
 use crate::spec::{AbsolutePosition, Spec};
-use crate::weights::{Account, Checkpoint, Names, Param, Weights};
+use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
+use crate::weights::hub::{Hub, Progress, resolve};
+use crate::weights::{Account, Checkpoint, GgufMetadata, Names, Param, Weights};
 
 /// How a model is loaded.
 #[derive(Debug, Clone)]
@@ -60,6 +62,10 @@ pub struct Opened {
 pub struct Model {
     /// The decoder, its weights loaded.
     pub decoder: Decoder,
+    /// Its tokenizer; without one it takes and gives ids.
+    pub tokenizer: Option<Tokenizer>,
+    /// How a conversation is written down for it.
+    pub chat_template: Option<ChatTemplate>,
     /// `generation_config.json`; empty where there is none.
     pub generation_config: Map<String, Value>,
     /// Ids that end a text.
@@ -76,6 +82,18 @@ pub struct Model {
 }
 
 impl Opened {
+    /// Finds a checkpoint: a folder or file on this machine, or a hub id, which is downloaded
+    /// where it is not in the cache.
+    ///
+    /// # Errors
+    /// As [`Opened::at`]; [`Error::Hub`] where the hub cannot deliver.
+    pub fn find(name: &str, options: &LoadOptions, progress: &mut dyn Progress) -> Result<Self> {
+        let mut hub = Hub::from_env();
+        hub.offline |= options.offline;
+        let path = resolve(name, &hub, progress)?;
+        Self::at(&path, name, options)
+    }
+
     /// Finds a checkpoint on this machine, a folder or a file, and reads its configuration.
     ///
     /// # Errors
@@ -128,9 +146,12 @@ impl Opened {
         let weights = Weights::new(&self.checkpoint, self.names, spec, device, dtype, dequantise);
         let decoder = Decoder::load(spec, &weights)?;
         let account = weights.finish()?;
+        let tokenizer = self.tokenizer()?;
         Ok(Model {
             decoder,
-            eos_ids: self.eos_ids(),
+            eos_ids: self.eos_ids(tokenizer.as_ref()),
+            chat_template: self.chat_template()?,
+            tokenizer,
             generation_config: self.generation_config,
             name: self.name,
             family: self.described.family.name.into(),
@@ -140,22 +161,82 @@ impl Opened {
         })
     }
 
-    /// Ids that end a text: the generation's, else the model's.
-    pub fn eos_ids(&self) -> Vec<u32> {
-        let of = |map: &Map<String, Value>| ids(map.get("eos_token_id"));
-        let found = of(&self.generation_config);
-        if !found.is_empty() {
-            return found;
+    /// The checkpoint's tokenizer, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] or [`Error::File`] where it cannot be read.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
+        let mut tokenizer = match self.checkpoint.gguf() {
+            Some(metadata) => match vocabulary(metadata) {
+                Some(vocabulary) => Some(Tokenizer::from_gguf(&vocabulary)?),
+                None => None,
+            },
+            None => Tokenizer::from_folder(self.checkpoint.folder())?,
+        };
+        if let Some(tokenizer) = &mut tokenizer {
+            tokenizer.widen(self.described.spec.vocab_size);
         }
-        match self.checkpoint.gguf() {
-            Some(metadata) => ["eos_token_id", "eot_token_id"]
-                .iter()
-                .filter_map(|key| metadata.u64(&format!("tokenizer.ggml.{key}")))
-                .filter_map(|id| u32::try_from(id).ok())
-                .collect(),
-            None => of(&self.config),
-        }
+        Ok(tokenizer)
     }
+
+    /// The checkpoint's chat template, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::Template`] or [`Error::File`] where it cannot be read.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        let Some(metadata) = self.checkpoint.gguf() else {
+            return ChatTemplate::from_folder(self.checkpoint.folder());
+        };
+        let Some(source) = metadata.str("tokenizer.chat_template") else { return Ok(None) };
+        let tokens = metadata.strings("tokenizer.ggml.tokens").unwrap_or_default();
+        let token = |kind: &str| {
+            let id = metadata.u64(&format!("tokenizer.ggml.{kind}_token_id"))?;
+            let token = tokens.get(usize::try_from(id).ok()?)?;
+            Some((format!("{kind}_token"), (*token).to_string()))
+        };
+        let tokens = ["bos", "eos", "unk", "pad"].into_iter().filter_map(token);
+        Ok(Some(ChatTemplate::new(source, tokens)?))
+    }
+
+    /// Ids that end a text: the generation's, else the model's, and where neither says, the
+    /// tokenizer's.
+    fn eos_ids(&self, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+        for map in [&self.generation_config, &self.config] {
+            let found = ids(map.get("eos_token_id"));
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        tokenizer.map(|tokenizer| tokenizer.eos_ids().to_vec()).unwrap_or_default()
+    }
+}
+
+/// What a GGUF says about its tokenizer; `None` where it has none.
+fn vocabulary(metadata: &GgufMetadata) -> Option<GgufVocab> {
+    let key = |key: &str| format!("tokenizer.ggml.{key}");
+    let owned = |list: Vec<&str>| list.into_iter().map(String::from).collect();
+    let id = |name: &str| metadata.u64(&key(name)).and_then(|id| u32::try_from(id).ok());
+    let numbers = |name: &str| metadata.i64s(&key(name)).unwrap_or_default();
+    Some(GgufVocab {
+        // llama.cpp writes "none" where a checkpoint came without one.
+        model: metadata.str(&key("model")).filter(|model| *model != "none")?.into(),
+        pre: metadata.str(&key("pre")).map(String::from),
+        tokens: owned(metadata.strings(&key("tokens"))?),
+        scores: metadata
+            .f64s(&key("scores"))
+            .unwrap_or_default()
+            .iter()
+            .map(|s| *s as f32)
+            .collect(),
+        token_types: numbers("token_type").iter().map(|kind| *kind as i32).collect(),
+        merges: owned(metadata.strings(&key("merges")).unwrap_or_default()),
+        bos_id: id("bos_token_id"),
+        eos_id: id("eos_token_id"),
+        unknown_id: id("unknown_token_id"),
+        add_bos: metadata.bool(&key("add_bos_token")),
+        add_eos: metadata.bool(&key("add_eos_token")),
+        add_space_prefix: metadata.bool(&key("add_space_prefix")),
+    })
 }
 
 impl Model {

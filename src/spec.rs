@@ -317,6 +317,17 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// Does a token's rotation depend on how many positions are in use at all? If so, rows of
+    /// different lengths in one batch are not what each would be alone.
+    pub fn depends_on_length(&self) -> bool {
+        self.layers.iter().any(|layer| match &layer.attention.position {
+            Position::Rope(rope) => rope.scaling.depends_on_length(),
+            Position::None | Position::Alibi(_) => false,
+        })
+    }
+}
+
 /// A size that no decoder has.
 const MAX_SIZE: usize = 1 << 31;
 
@@ -406,6 +417,11 @@ impl Rope {
 }
 
 impl RopeScaling {
+    /// Do the frequencies depend on how many positions are in use?
+    pub fn depends_on_length(&self) -> bool {
+        matches!(self, Self::Dynamic { .. } | Self::LongRope { .. })
+    }
+
     /// The length trained on, where the scaling has one.
     pub fn original_max_seq_len(&self) -> Option<usize> {
         match self {

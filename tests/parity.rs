@@ -4,11 +4,12 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use common::{golden, golden_cases};
+use taper::family::FAMILIES;
 use taper::model::{LoadOptions, Model};
 use taper::nn::{Cache, Decoder, Run};
 use taper::parity::{Trace, compare, record};
@@ -19,17 +20,26 @@ const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn every_family_equals_pytorch() {
-    let mut families = BTreeSet::new();
+    let mut measured: BTreeMap<String, (usize, f32)> = BTreeMap::new();
     let mut failures = Vec::new();
     for case in golden_cases() {
-        families.insert(case.family.clone());
-        if let Err(problem) = check_case(&case.path) {
-            failures.push(format!("{}/{}: {problem}", case.family, case.name));
+        let (cases, largest) = measured.entry(case.family.clone()).or_default();
+        match check(&case.path, &case.path, &LoadOptions::default()) {
+            Ok(error) => (*cases, *largest) = (*cases + 1, largest.max(error)),
+            Err(problem) => failures.push(format!("{}/{}: {problem}", case.family, case.name)),
         }
     }
-    let expected = taper::family::FAMILIES.iter().map(|family| family.name.to_string());
-    assert_eq!(families, expected.collect(), "families with golden cases");
+    let expected: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    let found: BTreeSet<&str> = measured.keys().map(String::as_str).collect();
+    assert_eq!(found, expected, "families with golden cases");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
+    // For the README's table, which scripts/readme_tables.py makes of it.
+    let lines: Vec<String> = measured
+        .iter()
+        .map(|(family, (cases, largest))| format!("{family}\t{cases}\t{largest:.1e}"))
+        .collect();
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity.tsv"), lines.join("\n"))
+        .unwrap();
 }
 
 #[test]
@@ -69,17 +79,15 @@ fn every_block_type_means_what_it_means_to_ggml() {
     assert_eq!(theirs.len(), 13, "types of blocks");
 }
 
-fn check_case(folder: &Path) -> Result<(), String> {
-    check(folder, folder, &LoadOptions::default())
-}
-
-fn check(model: &Path, reference: &Path, options: &LoadOptions) -> Result<(), String> {
+/// The largest difference from the reference, if it is within the tolerance.
+fn check(model: &Path, reference: &Path, options: &LoadOptions) -> Result<f32, String> {
     let model = Model::load(model, options).map_err(|e| e.to_string())?;
-    check_trace(&model.decoder, &reference.join("reference.safetensors"))?;
-    check_logits(&model.decoder, &reference.join("logits.safetensors"))
+    let sites = check_trace(&model.decoder, &reference.join("reference.safetensors"))?;
+    let logits = check_logits(&model.decoder, &reference.join("logits.safetensors"))?;
+    Ok(sites.max(logits))
 }
 
-fn check_trace(decoder: &Decoder, file: &Path) -> Result<(), String> {
+fn check_trace(decoder: &Decoder, file: &Path) -> Result<f32, String> {
     let theirs = Trace::read(file).map_err(|e| e.to_string())?;
     let ours = record(decoder, &theirs.ids, |_| true).map_err(|e| e.to_string())?;
     let (differences, missing) = compare(&ours, &theirs).map_err(|e| e.to_string())?;
@@ -92,25 +100,27 @@ fn check_trace(decoder: &Decoder, file: &Path) -> Result<(), String> {
     }
     match differences.iter().find(|d| d.max > TOLERANCE) {
         Some(d) => Err(format!("first differs at {}: {d:?}", d.at)),
-        None => Ok(()),
+        None => Ok(differences.iter().map(|d| d.max).fold(0.0, f32::max)),
     }
 }
 
-fn check_logits(decoder: &Decoder, file: &Path) -> Result<(), String> {
+fn check_logits(decoder: &Decoder, file: &Path) -> Result<f32, String> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| e.to_string())?;
-    let mut cached = 0;
+    let (mut cached, mut largest) = (0, 0f32);
     for (name, ids) in tensors.iter().filter(|(name, _)| name.ends_with(".ids")) {
         let ids = ids.to_dtype(DType::U32).map_err(|e| e.to_string())?;
         let number = name.trim_end_matches("ids");
         let whole = decoder.logits(&ids).map_err(|e| e.to_string())?;
-        same(&whole, &tensors[&format!("{number}logits")], &format!("{number}logits"))?;
-        if let Some(theirs) = tensors.get(&format!("{number}cached_logits")) {
+        let what = format!("{number}logits");
+        largest = largest.max(same(&whole, &tensors[&what], &what)?);
+        let what = format!("{number}cached_logits");
+        if let Some(theirs) = tensors.get(&what) {
             cached += 1;
             let ours = token_by_token(decoder, &ids).map_err(|e| e.to_string())?;
-            same(&ours, theirs, &format!("{number}cached_logits"))?;
+            largest = largest.max(same(&ours, theirs, &what)?);
         }
     }
-    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(()) }
+    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(largest) }
 }
 
 fn token_by_token(decoder: &Decoder, ids: &Tensor) -> taper::Result<Tensor> {
@@ -123,12 +133,15 @@ fn token_by_token(decoder: &Decoder, ids: &Tensor) -> taper::Result<Tensor> {
     Ok(Tensor::cat(&logits, 1)?)
 }
 
-fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<(), String> {
+fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<f32, String> {
     assert_eq!(ours.dims(), theirs.dims(), "{what}");
     let a: Vec<Vec<f32>> = ours.squeeze(0).unwrap().to_vec2().unwrap();
     let b: Vec<Vec<f32>> = theirs.squeeze(0).unwrap().to_vec2().unwrap();
+    let mut largest = 0f32;
     for (position, (a, b)) in a.iter().zip(&b).enumerate() {
-        let max = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let apart = |(a, b): (&f32, &f32)| if a == b { 0.0 } else { (a - b).abs() };
+        let max =
+            a.iter().zip(b).map(apart).fold(0.0, |m, d| if d > m || d.is_nan() { d } else { m });
         if max.is_nan() || max > TOLERANCE {
             return Err(format!("{what} differ by {max} at position {position}"));
         }
@@ -137,8 +150,9 @@ fn same(ours: &Tensor, theirs: &Tensor, what: &str) -> Result<(), String> {
         if ours != theirs && b[theirs] - b[ours] > TOLERANCE {
             return Err(format!("{what}: argmax {ours} instead of {theirs} at {position}"));
         }
+        largest = largest.max(max);
     }
-    Ok(())
+    Ok(largest)
 }
 
 fn argmax(row: &[f32]) -> usize {

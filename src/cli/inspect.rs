@@ -12,9 +12,6 @@ use crate::inspect::Summary;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Positions to reckon the cache's memory for [default: all that the model has]
-    #[arg(long, value_name = "N")]
-    context: Option<usize>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -30,27 +27,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let (dtype, dequantise) = opened.dtype(&options);
-    writeln!(out, "{}", summary.name)?;
-    writeln!(out, "  family       {} ({})", summary.family, summary.format)?;
-    writeln!(out, "  fingerprint  {}", summary.fingerprint)?;
-    writeln!(out, "  parameters   {}", grouped(summary.parameters))?;
-    let types = summary.types.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes)));
-    let types: Vec<String> = types.collect();
-    writeln!(out, "  weights      {} ({})", size(summary.bytes), types.join(", "))?;
-    let context = args.context.unwrap_or(summary.max_seq_len);
+    let as_stored = !dequantise && opened.checkpoint.stored_dtype().is_none();
+    head(&mut out, &summary)?;
+    let context = summary.max_seq_len;
     let cache = summary.cache_numbers_per_position * dtype.size_in_bytes();
     writeln!(
         out,
         "  runs in      {dtype:?}{}; cache {} a position, {} for {context}",
-        if dequantise || opened.checkpoint.stored_dtype().is_some() {
-            ""
-        } else {
-            ", weights as stored"
-        },
+        if as_stored { ", weights as stored" } else { "" },
         size(cache as u64),
         size((cache * context) as u64),
     )?;
-    writeln!(out, "  positions    {}", summary.max_seq_len)?;
     for (key, value) in &summary.decoder {
         writeln!(out, "  {key:<12} {value}")?;
     }
@@ -62,6 +49,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     keys(&mut out, &summary.keys)?;
     Ok(())
+}
+
+fn head(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
+    let types = summary.types.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes)));
+    let types: Vec<String> = types.collect();
+    writeln!(out, "{}", summary.name)?;
+    writeln!(out, "  family       {} ({})", summary.family, summary.format)?;
+    writeln!(out, "  fingerprint  {}", summary.fingerprint)?;
+    writeln!(out, "  parameters   {}", grouped(summary.parameters))?;
+    writeln!(out, "  weights      {} ({})", size(summary.bytes), types.join(", "))?;
+    writeln!(out, "  positions    {}", summary.max_seq_len)
 }
 
 fn keys(out: &mut impl Write, keys: &KeyReport) -> std::io::Result<()> {

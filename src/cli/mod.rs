@@ -4,7 +4,9 @@ mod bench;
 mod chat;
 mod generate;
 mod inspect;
+mod interrupt;
 mod options;
+mod progress;
 mod pull;
 
 use std::process::ExitCode;

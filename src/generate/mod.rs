@@ -2,7 +2,9 @@
 //! drives the decoder. It loads nothing and prints nothing.
 
 mod candidates;
+mod choices;
 mod completion;
+mod defaults;
 mod finite;
 mod history;
 mod logprobs;
@@ -15,7 +17,9 @@ mod sampling;
 mod session;
 mod stop;
 
+pub use choices::Choices;
 pub use completion::{Completion, FinishReason, Timings};
+pub use defaults::Defaults;
 pub use logprobs::{Logprob, Scored};
 pub use request::{Detokenize, Event, Prompt, Request, Voice};
 pub use run::{Listener, generate};

@@ -22,8 +22,12 @@ pub trait Detokenize {
 
 /// What a run needs of a tokenizer.
 pub trait Voice {
-    /// A row's text, from its first new token on.
-    fn stream(&self) -> Box<dyn Detokenize + '_>;
+    /// A row's text from its first new token on: `prompt` is not part of it, but decides whether
+    /// that token begins a text or goes on with a word.
+    ///
+    /// # Errors
+    /// A tokenizer that cannot decode.
+    fn stream(&self, prompt: &[u32]) -> Result<Box<dyn Detokenize + '_>>;
 
     /// The text of a whole prompt.
     ///
@@ -118,6 +122,18 @@ pub enum Event<'a> {
         /// All of it.
         completion: &'a Completion,
     },
+}
+
+impl Event<'_> {
+    /// The same of a row that is so many later.
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        match &mut self {
+            Self::Token { row, .. } | Self::Text { row, .. } | Self::Finished { row, .. } => {
+                *row += by;
+            }
+        }
+        self
+    }
 }
 
 impl Request {

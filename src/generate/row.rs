@@ -49,15 +49,15 @@ impl<'a> Row<'a> {
         request: &'a Request,
         voice: Option<&'a dyn Voice>,
         clock: Clock,
-    ) -> Self {
+    ) -> Result<Self> {
         let sample = index % request.samples;
         let seed = prompt.seed.unwrap_or(request.seed);
         let sampling = request.sampling.clone();
-        Self {
+        Ok(Self {
             index,
             sampler: Sampler::new(sampling, &prompt.ids, &request.eos_ids, seed, sample as u64),
             finish: None,
-            stream: voice.map(|voice| voice.stream()),
+            stream: voice.map(|voice| voice.stream(&prompt.ids)).transpose()?,
             stop: Stop::new(&request.stop),
             text: String::new(),
             max_tokens: prompt.max_tokens.unwrap_or(request.max_tokens),
@@ -67,7 +67,7 @@ impl<'a> Row<'a> {
             clock,
             request,
             voice,
-        }
+        })
     }
 
     /// The prompt's text comes first.

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 
 use super::completion::Completion;
 use super::finite::{diagnose, wrong};
-use super::request::{Event, Request, Voice};
+use super::request::{Event, Prompt, Request, Voice};
 use super::row::{Clock, Row};
 use crate::error::Result;
 use crate::nn::{Cache, Decoder, Run};
@@ -31,24 +31,52 @@ pub fn generate(
     listener: &mut Listener<'_>,
 ) -> Result<Vec<Completion>> {
     request.validate(decoder.spec(), voice.is_some())?;
-    if request.prompts.is_empty() {
-        return Ok(Vec::new());
+    let mut done = Vec::new();
+    let mut flow = ControlFlow::Continue(());
+    for prompts in together(decoder, &request.prompts) {
+        if flow.is_continue() {
+            let first = done.len();
+            let mut heard = |event: Event<'_>| {
+                flow = listener(event.moved(first));
+                flow
+            };
+            done.extend(batch(decoder, voice, request, prompts, &mut heard)?);
+        }
     }
+    Ok(done)
+}
+
+/// The prompts that go through the decoder together: all of them, unless a row's numbers would
+/// depend on the others' lengths.
+fn together<'a>(decoder: &Decoder, prompts: &'a [Prompt]) -> Vec<&'a [Prompt]> {
+    let same_length =
+        |a: &Prompt, b: &Prompt| !decoder.spec().depends_on_length() || a.ids.len() == b.ids.len();
+    prompts.chunk_by(same_length).collect()
+}
+
+fn batch(
+    decoder: &Decoder,
+    voice: Option<&dyn Voice>,
+    request: &Request,
+    prompts: &[Prompt],
+    listener: &mut Listener<'_>,
+) -> Result<Vec<Completion>> {
     let started = Instant::now();
-    let longest = request.prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
-    let padding: Vec<usize> = request.prompts.iter().map(|p| longest - p.ids.len()).collect();
+    let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
+    let padding: Vec<usize> = prompts.iter().map(|p| longest - p.ids.len()).collect();
     let room = request.max_tokens.min(RESERVED);
     let reserve = (longest + room).min(decoder.spec().max_seq_len);
     let mut cache = Cache::new(decoder.spec(), &padding, reserve);
     let scored = request.echo && request.logprobs.is_some();
-    let logits = prefill(decoder, request, longest, &mut cache, !scored)?;
+    let logits = prefill(decoder, prompts, longest, &mut cache, !scored)?;
     let clock = Clock::new(started, 0);
     let mut rows = Vec::new();
     let mut last = Vec::new();
-    for (index, (prompt, mut logits)) in request.prompts.iter().zip(logits).enumerate() {
+    for (index, (prompt, mut logits)) in prompts.iter().zip(logits).enumerate() {
         let next = logits.pop().unwrap_or_default();
         for sample in 0..request.samples {
-            let mut row = Row::new(index * request.samples + sample, prompt, request, voice, clock);
+            let mut row =
+                Row::new(index * request.samples + sample, prompt, request, voice, clock)?;
             if scored {
                 row.score_prompt(&logits);
             }
@@ -60,7 +88,7 @@ pub fn generate(
         let copies = (0..rows.len()).map(|row| row / request.samples);
         cache.keep_rows(&copies.collect::<Vec<_>>())?;
     }
-    let mut rows = Rows { decoder, request, rows, done: Vec::new() };
+    let mut rows = Rows { decoder, request, prompts, rows, done: Vec::new() };
     rows.run(&mut cache, last, listener)?;
     rows.done.sort_by_key(|(row, _)| *row);
     Ok(rows.done.into_iter().map(|(_, completion)| completion).collect())
@@ -69,20 +97,20 @@ pub fn generate(
 /// Each prompt's logits: of its last token, or of all of its tokens.
 fn prefill(
     decoder: &Decoder,
-    request: &Request,
+    prompts: &[Prompt],
     longest: usize,
     cache: &mut Cache,
     last_only: bool,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
-    let mut ids = Vec::with_capacity(request.prompts.len() * longest);
-    for prompt in &request.prompts {
+    let mut ids = Vec::with_capacity(prompts.len() * longest);
+    for prompt in prompts {
         ids.extend(std::iter::repeat_n(0u32, longest - prompt.ids.len()));
         ids.extend(&prompt.ids);
     }
-    let ids = Tensor::from_vec(ids, (request.prompts.len(), longest), decoder.device())?;
+    let ids = Tensor::from_vec(ids, (prompts.len(), longest), decoder.device())?;
     let logits = decoder.run(&ids, Run { cache: Some(cache), probe: None, last_only })?;
     let mut logits = logits.to_dtype(DType::F32)?.to_vec3::<f32>()?; // (batch, seq | 1, vocab)
-    for (logits, prompt) in logits.iter_mut().zip(&request.prompts) {
+    for (logits, prompt) in logits.iter_mut().zip(prompts) {
         logits.drain(..logits.len().saturating_sub(prompt.ids.len()));
         if let Some(what) = logits.iter().find_map(|logits| wrong(logits)) {
             return Err(diagnose(decoder, &prompt.ids, what));
@@ -95,6 +123,7 @@ fn prefill(
 pub(crate) struct Rows<'a> {
     pub(crate) decoder: &'a Decoder,
     pub(crate) request: &'a Request,
+    pub(crate) prompts: &'a [Prompt],
     pub(crate) rows: Vec<Row<'a>>,
     pub(crate) done: Vec<(usize, Completion)>,
 }
@@ -135,7 +164,7 @@ impl Rows<'_> {
     fn echo(&mut self, listener: &mut Listener<'_>) -> Result<ControlFlow<()>> {
         if self.request.echo {
             for row in &mut self.rows {
-                let prompt = &self.request.prompts[row.index / self.request.samples];
+                let prompt = &self.prompts[row.index / self.request.samples];
                 let index = row.index;
                 let text = row.echo(prompt)?;
                 if !text.is_empty() && listener(Event::Text { row: index, text }).is_break() {

@@ -79,8 +79,14 @@ impl<'m> Session<'m> {
         let started = Instant::now();
         let cached = self.common(&prompt.ids);
         let logits = self.feed(&prompt.ids)?;
-        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))];
-        let mut rows = Rows { decoder: self.decoder, request, rows, done: Vec::new() };
+        let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))?];
+        let mut rows = Rows {
+            decoder: self.decoder,
+            request,
+            prompts: &request.prompts,
+            rows,
+            done: Vec::new(),
+        };
         let ran = rows.run(&mut self.cache, vec![logits], listener);
         let said = rows.done.pop();
         if let Some((_, completion)) = &said {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{D, Device, Tensor};
 
 use super::grown::Grown;
-use super::rope::{depends_on_length, frequencies};
+use super::rope::frequencies;
 use super::step::Positions;
 use crate::error::Result;
 use crate::kernels;
@@ -101,7 +101,7 @@ impl Rotary {
         let length = positions.length();
         let (frequencies, factor) = frequencies(&self.rope, length);
         // A table made for another set of frequencies is of no use.
-        let key = match depends_on_length(&self.rope.scaling) {
+        let key = match self.rope.scaling.depends_on_length() {
             true => frequencies.iter().fold(1, |key, f| key * 31 + u64::from(f.to_bits()) % 65521),
             false => 0,
         };

@@ -35,11 +35,6 @@ pub(crate) fn frequencies(rope: &Rope, length: usize) -> (Vec<f32>, f64) {
     }
 }
 
-/// Does the table depend on how many positions are in use?
-pub(crate) fn depends_on_length(scaling: &RopeScaling) -> bool {
-    matches!(scaling, RopeScaling::Dynamic { .. } | RopeScaling::LongRope { .. })
-}
-
 /// theta^(2i/dim), one a pair, rounded as f32 arithmetic rounds it.
 fn powers(theta: f64, dim: usize) -> impl Iterator<Item = f32> {
     (0..dim / 2).map(move |i| {

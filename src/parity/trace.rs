@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::nn::{At, Decoder, Probe, Run, Site};
+use crate::nn::{At, Decoder, Probe, Run};
 
 /// The activations of one forward pass.
 ///

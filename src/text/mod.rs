@@ -1,1 +1,16 @@
-//! Text to token ids and back. It knows no model.
+//! Text to token ids and back, and conversations to text. It knows no model: what a checkpoint
+//! carries about its text is handed in, as a folder or as [`GgufVocab`].
+
+mod bpe;
+mod folder;
+mod gguf;
+mod pre;
+mod precheck;
+mod stream;
+mod template;
+mod tokenizer;
+
+pub use gguf::GgufVocab;
+pub use stream::Stream;
+pub use template::{ChatTemplate, Message, RenderOptions};
+pub use tokenizer::Tokenizer;

@@ -11,7 +11,7 @@ mod select;
 use std::path::{Path, PathBuf};
 
 use cache::Cache;
-use client::{Client, Failure};
+use client::{Client, Failure, Listing};
 use id::is_word;
 pub use id::{HubId, Source};
 
@@ -39,13 +39,16 @@ impl Hub {
     /// As variables say, in the way that Hugging Face's tools read them; empty ones are unset.
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-        let user = || {
-            let base = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_else(|| ".".into());
-            var("XDG_CACHE_HOME").map_or(Path::new(&base).join(".cache"), PathBuf::from)
+        let base = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_else(|| ".".into());
+        let base = Path::new(&base);
+        let path = |name: &str| {
+            let path = var(name)?;
+            Some(path.strip_prefix("~/").map_or(PathBuf::from(&path), |rest| base.join(rest)))
         };
-        let home = var("HF_HOME").map_or_else(|| user().join("huggingface"), PathBuf::from);
-        let cache = var("HF_HUB_CACHE").or_else(|| var("HUGGINGFACE_HUB_CACHE"));
-        let token_file = var("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let user = || path("XDG_CACHE_HOME").unwrap_or_else(|| base.join(".cache"));
+        let home = path("HF_HOME").unwrap_or_else(|| user().join("huggingface"));
+        let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+        let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let token = var("HF_TOKEN").or_else(|| var("HUGGING_FACE_HUB_TOKEN"));
         let token = token.or_else(|| std::fs::read_to_string(token_file).ok());
         let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
@@ -54,7 +57,7 @@ impl Hub {
         };
         Self {
             endpoint: endpoint.trim_end_matches('/').into(),
-            cache: cache.map_or_else(|| home.join("hub"), PathBuf::from),
+            cache: cache.unwrap_or_else(|| home.join("hub")),
             token: token.map(|t| t.trim().to_string()).filter(|t| !t.is_empty()),
             offline: var("HF_HUB_OFFLINE").is_some_and(is_true),
         }
@@ -107,35 +110,51 @@ impl Source {
         }
         let client = Client::new(hub);
         let listing = match client.listing(id) {
-            Ok(listing) => listing,
-            Err(Failure::Unreachable(problem)) => {
-                let path = cached(&cache, id, &problem)?;
-                progress.note(&format!("{problem}; going on with what the cache has"));
-                return Ok(path);
-            }
-            Err(failure) => return Err(failure.about(id, None, hub)),
-        };
-        let snapshot = cache.snapshot(&listing.commit);
-        let mut get = |file: &str| {
-            fetch::file(&client, &cache, id, &listing.commit, file, progress)
-                .map(|()| snapshot.join(file))
-        };
-        let wanted = select::wanted(id, &listing.files)?;
-        for file in &wanted.files {
-            get(file)?;
-        }
-        if let Some(index) = &wanted.index {
-            let path = get(index)?;
-            for shard in super::index::read(&path)?.shards() {
-                if !is_word(shard) {
-                    return Err(Error::file(&path, format!("`{shard}` is not the name of a file")));
+            Err(Failure::Unreachable(problem)) => match cached(&cache, id, &problem) {
+                Ok(path) => {
+                    progress.note(&format!("{problem}; going on with what the cache has"));
+                    return Ok(path);
                 }
-                get(shard)?;
-            }
-        }
+                Err(error) => fetch::again(progress, || client.listing(id)).map_err(|failure| {
+                    let is_unreachable = matches!(failure, Failure::Unreachable(_));
+                    if is_unreachable { error } else { failure.about(id, None, hub) }
+                })?,
+            },
+            listing => listing.map_err(|failure| failure.about(id, None, hub))?,
+        };
+        let path = download(&client, &cache, id, &listing, progress)?;
         cache.remember(&listing.commit)?;
-        Ok(wanted.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
+        Ok(path)
     }
+}
+
+/// Brings what is needed of a commit and is not in the cache.
+fn download(
+    client: &Client<'_>,
+    cache: &Cache,
+    id: &HubId,
+    listing: &Listing,
+    progress: &mut dyn Progress,
+) -> Result<PathBuf> {
+    let snapshot = cache.snapshot(&listing.commit);
+    let mut get = |file: &str| {
+        fetch::file(client, cache, id, &listing.commit, file, progress)
+            .map(|()| snapshot.join(file))
+    };
+    let wanted = select::wanted(id, &listing.files)?;
+    for file in &wanted.files {
+        get(file)?;
+    }
+    if let Some(index) = &wanted.index {
+        let path = get(index)?;
+        for shard in super::index::read(&path)?.shards() {
+            if !is_word(shard) {
+                return Err(Error::file(&path, format!("`{shard}` is not the name of a file")));
+            }
+            get(shard)?;
+        }
+    }
+    Ok(wanted.file.map_or(snapshot.clone(), |file| snapshot.join(file)))
 }
 
 /// What the cache has, if it is all that is needed.

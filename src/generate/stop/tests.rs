@@ -1,3 +1,6 @@
+//! Do stop strings cut where they begin, however the text comes in pieces?
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 use super::Stop;
 
 fn run(strings: &[&str], pieces: &[&str]) -> (Vec<String>, bool, String) {

@@ -1,6 +1,7 @@
 //! The cache that Hugging Face's tools share: `models--org--name/` with `refs/` (branch → commit),
 //! `blobs/` (contents by hash) and `snapshots/<commit>/` (names → contents). Downloads nothing.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use super::id::{HubId, is_word};
@@ -76,14 +77,21 @@ impl Cache {
         self.root.join("blobs").join(etag)
     }
 
-    /// Waits until no other process downloads these contents, and keeps others waiting.
-    pub(super) fn lock(&self, etag: &str) -> Result<std::fs::File> {
+    /// Waits until no other process downloads these contents, and keeps others waiting. `busy` is
+    /// called where there is a wait.
+    pub(super) fn lock(&self, etag: &str, busy: impl FnOnce()) -> Result<std::fs::File> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_folder(&path)?;
         let fail = |e| Error::file(&path, e);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(fail)?;
-        file.lock().map_err(fail)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                busy();
+                file.lock().map_err(fail)?;
+            }
+            locked => locked.map_err(|e| fail(e.into()))?,
+        }
         Ok(file)
     }
 

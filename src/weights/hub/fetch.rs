@@ -50,7 +50,9 @@ pub(super) fn file(
         .map_err(|failure| failure.about(id, Some(name), client.hub()))?;
     let etag = metadata.etag.clone();
     let blob = cache.blob(&etag);
-    let _lock = cache.lock(&etag)?;
+    let _lock = cache.lock(&etag, || {
+        progress.note(&format!("{name}: another process is downloading it; waiting"));
+    })?;
     let size = std::fs::metadata(&blob).map(|m| m.len()).ok();
     // Another process may have brought it; contents that others put here are taken by their size.
     if size.is_none() || metadata.bytes.is_some_and(|bytes| size != Some(bytes)) {
@@ -197,7 +199,7 @@ impl Download<'_, '_> {
 }
 
 /// Tries a small request again while the hub cannot be reached.
-fn again<T>(
+pub(super) fn again<T>(
     progress: &mut dyn Progress,
     mut request: impl FnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
