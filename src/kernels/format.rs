@@ -10,6 +10,8 @@
 //!       the fourth lie behind all nibbles: bit q of a byte (5), or two bits a quad (6)
 //! ```
 
+use candle_core::quantized::GgmlDType;
+
 /// What the numbers of a packed matrix are made of. The quantised ones hold ggml's numbers exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -54,6 +56,21 @@ pub(super) enum Scales {
 }
 
 impl Format {
+    /// The format that holds ggml's blocks of this type; `None` where there is none.
+    pub fn of_ggml(dtype: GgmlDType) -> Option<Self> {
+        Some(match dtype {
+            GgmlDType::Q8_0 => Self::Q8_0,
+            GgmlDType::Q4_0 => Self::Q4_0,
+            GgmlDType::Q4_1 => Self::Q4_1,
+            GgmlDType::Q5_0 => Self::Q5_0,
+            GgmlDType::Q5_1 => Self::Q5_1,
+            GgmlDType::Q4K => Self::Q4K,
+            GgmlDType::Q5K => Self::Q5K,
+            GgmlDType::Q6K => Self::Q6K,
+            _ => return None,
+        })
+    }
+
     /// Whether products take quantised activations.
     pub(super) fn is_quantised(self) -> bool {
         !matches!(self, Self::F32 | Self::Bf16)

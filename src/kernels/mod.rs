@@ -7,6 +7,7 @@ mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod blocks;
+mod elementwise;
 mod few;
 mod fill;
 mod format;
@@ -22,6 +23,7 @@ mod product;
 mod quads;
 mod unary;
 
+pub use elementwise::activate_times;
 pub use fill::Packer;
 pub use format::Format;
 pub use fused::{layer_norm, rms_norm, rotate, softmax};

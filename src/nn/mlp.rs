@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::linear::Linear;
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::{Activation, FeedForward};
 use crate::weights::{Param, Weights};
 
@@ -44,12 +45,39 @@ impl Mlp {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let up = self.up.forward(x)?; // (batch, seq, hidden)
         let hidden = match &self.gate {
-            Some(gate) => (activate(&gate.forward(x)?, self.activation)? * up)?,
-            None => activate(&up, self.activation)?,
+            Some(gate) => self.gated(gate, x)?, // (batch, seq, hidden)
+            None => activate(&self.up.forward(x)?, self.activation)?,
         };
         self.down.forward(&hidden)
+    }
+
+    /// act(gate(x)) * up(x)
+    fn gated(&self, gate: &Linear, x: &Tensor) -> Result<Tensor> {
+        if let (Some(gate), Some(up)) = (gate.as_bare_packed(), self.up.as_bare_packed())
+            && let Some(activation) = fused(self.activation)
+            && let Some(hidden) = kernels::gated(x, gate, up, activation)?
+        {
+            return Ok(hidden);
+        }
+        let [gate, up] = Linear::forward_all([gate, &self.up], x)?;
+        if let Some(activation) = fused(self.activation)
+            && let Some(hidden) = kernels::activate_times(&gate, &up, activation)?
+        {
+            return Ok(hidden);
+        }
+        Ok((activate(&gate, self.activation)? * up)?)
+    }
+}
+
+/// What the kernels call it, where they have it.
+fn fused(activation: Activation) -> Option<kernels::Activation> {
+    match activation {
+        Activation::Silu => Some(kernels::Activation::Silu),
+        Activation::GeluTanh => Some(kernels::Activation::GeluTanh),
+        Activation::Relu => Some(kernels::Activation::Relu),
+        Activation::ReluSquared => Some(kernels::Activation::ReluSquared),
+        Activation::GeluErf => None,
     }
 }
 

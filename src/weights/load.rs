@@ -16,6 +16,7 @@ use super::nearest::nearest;
 use super::param::{Layout, Names, Param};
 use super::read::Choice;
 use crate::error::{Error, Result};
+use crate::kernels::{Format, Packed};
 use crate::spec::{Layer, Spec};
 
 /// A matrix (out, in), as it was stored or as it is computed with.
@@ -25,6 +26,19 @@ pub enum Matrix {
     Dense(Tensor),
     /// In ggml's blocks, on the run's device.
     Quantised(Arc<QTensor>),
+    /// In tiles for the kernels, on the CPU; products take and give f32.
+    Packed(Arc<Packed>),
+}
+
+/// How matrices are packed for the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// What dense matrices are packed as. Quantised ones keep their blocks' numbers.
+    pub dense: Format,
+    /// The same for the embedding and the head, which suffer most from rounding.
+    pub ends: Format,
+    /// Products of many rows may round activations to bf16.
+    pub rounded: bool,
 }
 
 /// What became of a checkpoint's tensors.
@@ -49,6 +63,7 @@ pub struct Weights<'a> {
     device: Device,
     dtype: DType,
     dequantise: bool,
+    packing: Option<Packing>,
     /// Per tensor, the elements that each parameter took of it.
     taken: RefCell<BTreeMap<usize, BTreeMap<Param, usize>>>,
     duplicates: RefCell<Vec<usize>>,
@@ -66,7 +81,14 @@ impl<'a> Weights<'a> {
         dequantise: bool,
     ) -> Self {
         let (taken, duplicates) = Default::default();
-        Self { checkpoint, names, spec, device, dtype, dequantise, taken, duplicates }
+        let packing = None;
+        Self { checkpoint, names, spec, device, dtype, dequantise, packing, taken, duplicates }
+    }
+
+    /// Matrices come packed from here on. Only on the CPU, and for what will only be read.
+    pub fn packed(mut self, packing: Packing) -> Self {
+        self.packing = Some(packing);
+        self
     }
 
     /// Where matrices go.
@@ -100,6 +122,13 @@ impl<'a> Weights<'a> {
         shape: (usize, usize),
     ) -> Result<Matrix> {
         let (stored, choice, _) = self.take(param, layer, ".weight", shape, &[])?;
+        if let Some((format, rounded)) = self.pack_as(param, stored.info.dtype) {
+            let packed = self.checkpoint.packed(stored, &choice, format)?;
+            return Ok(Matrix::Packed(Arc::new(match rounded {
+                true => packed.rounded(),
+                false => packed,
+            })));
+        }
         match stored.info.dtype {
             StoredDtype::Quantised(dtype) if !self.dequantise => {
                 let data = self.checkpoint.quantised(stored, &choice, dtype, &self.device)?;
@@ -111,6 +140,19 @@ impl<'a> Weights<'a> {
                 self.dtype,
                 &self.device,
             )?)),
+        }
+    }
+
+    /// The format that a matrix is packed in, and whether its products may round.
+    fn pack_as(&self, param: Param, stored: StoredDtype) -> Option<(Format, bool)> {
+        let packing = self.packing?;
+        match (stored, param) {
+            (_, Param::PositionEmbedding) => None, // rows are added, never multiplied
+            (StoredDtype::Quantised(dtype), _) if !self.dequantise => {
+                Some((Format::of_ggml(dtype)?, true))
+            }
+            (_, Param::TokenEmbedding | Param::Head) => Some((packing.ends, packing.rounded)),
+            _ => Some((packing.dense, packing.rounded)),
         }
     }
 

@@ -20,6 +20,6 @@ pub use checkpoint::{Checkpoint, Format};
 pub use dtype::StoredDtype;
 pub use file::TensorInfo;
 pub use gguf::GgufMetadata;
-pub use load::{Account, Matrix, Weights};
+pub use load::{Account, Matrix, Packing, Weights};
 pub use param::{Entry, Layout, Names, Param, plain, stored};
 pub use quantised::gather_rows;

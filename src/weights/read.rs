@@ -15,6 +15,7 @@ use super::dtype::{Element, StoredDtype, decode};
 use super::file::Stored;
 use crate::error::{Error, Result};
 use crate::kernels::map::Map;
+use crate::kernels::{Format, Packed, Packer};
 
 /// Elements mapped at a time.
 const WINDOW: usize = 1 << 22;
@@ -92,6 +93,46 @@ impl Checkpoint {
         Ok(Arc::new(data.tensor(dtype, shape, device)?))
     }
 
+    /// The choice in tiles, without a dense copy on the way where rows lie as they are needed.
+    pub(super) fn packed(
+        &self,
+        stored: &Stored,
+        choice: &Choice,
+        format: Format,
+    ) -> Result<Packed> {
+        let (rows, columns) = (choice.n_rows(), choice.columns.len());
+        if choice.transposed || columns != stored.row_len() {
+            let dense = self.dense(stored, choice, DType::F32, &Device::Cpu)?;
+            return Packed::of_tensor(format, &dense);
+        }
+        let mut packer = Packer::new(format, rows, columns);
+        let row_bytes = self.row_bytes(stored) as usize;
+        let mut row = 0;
+        self.for_each(stored, &choice.rows, &mut |bytes| {
+            match stored.info.dtype {
+                StoredDtype::Quantised(dtype) if Format::of_ggml(dtype) == Some(format) => {
+                    packer.blocks(row, bytes);
+                }
+                StoredDtype::Quantised(dtype) => {
+                    let numbers = Blocks::numbers(bytes, dtype, columns)?;
+                    packer.f32(row, &numbers.to_vec1::<f32>()?);
+                }
+                StoredDtype::BF16 => packer.bf16(row, bytes),
+                other => {
+                    let mut numbers: Vec<f32> =
+                        Vec::with_capacity(bytes.len() / row_bytes * columns);
+                    if !decode(other, bytes, &mut numbers) {
+                        return Err(self.not_a_float(stored));
+                    }
+                    packer.f32(row, &numbers);
+                }
+            }
+            row += bytes.len() / row_bytes;
+            Ok(())
+        })?;
+        Ok(packer.done())
+    }
+
     /// A small tensor's numbers, in f32; `None` where there is no such tensor. For tables that
     /// belong to the configuration, such as llama.cpp's RoPE divisors.
     ///
@@ -112,10 +153,7 @@ impl Checkpoint {
         let (row_len, columns) = (stored.row_len(), &choice.columns);
         self.for_each(stored, &choice.rows, &mut |rows| {
             if let StoredDtype::Quantised(dtype) = stored.info.dtype {
-                let shape = (rows.len() / self.row_bytes(stored) as usize, row_len);
-                let mut blocks = Blocks::with_capacity(rows.len());
-                blocks.0.extend_from_slice(rows);
-                let tensor = blocks.tensor(dtype, shape, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+                let tensor = Blocks::numbers(rows, dtype, row_len)?.reshape(((), row_len))?;
                 let tensor = tensor.narrow(1, columns.start, columns.len())?.flatten_all()?;
                 out.extend(tensor.to_vec1::<f32>()?.into_iter().map(T::of_f32));
                 return Ok(());
@@ -203,6 +241,15 @@ impl Blocks {
         let skip = data.as_ptr() as usize % 2;
         data.resize(skip, 0);
         Self(data, skip)
+    }
+
+    /// Rows of blocks, dequantised.
+    fn numbers(rows: &[u8], dtype: GgmlDType, row_len: usize) -> Result<Tensor> {
+        let shape = (rows.len() / (row_len / dtype.block_size() * dtype.type_size()), row_len);
+        let mut blocks = Self::with_capacity(rows.len());
+        blocks.0.extend_from_slice(rows);
+        let tensor = blocks.tensor(dtype, shape, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        Ok(tensor.flatten_all()?)
     }
 
     fn tensor(&self, dtype: GgmlDType, shape: (usize, usize), device: &Device) -> Result<QTensor> {

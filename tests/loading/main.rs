@@ -67,6 +67,7 @@ fn dense(matrix: Matrix) -> Tensor {
     match matrix {
         Matrix::Dense(tensor) => tensor,
         Matrix::Quantised(tensor) => tensor.dequantize(&Device::Cpu).unwrap(),
+        Matrix::Packed(packed) => packed.dense().unwrap(),
     }
 }
 
