@@ -160,9 +160,9 @@ fn products_of_many_rows_equal_the_plain_ones() {
                     let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
                     let off = difference(&ours[0], &expected);
                     let what = format!("{isa:?} {:?} n {n} k {k} rows {rows}", weight.format());
-                    // Where activations are rounded to bf16, 2⁻⁹ of each, at random.
+                    // Both sides rounded to bf16, 2⁻⁸ of each at most.
                     let rounds = isa == Isa::Amx && weight.rounds();
-                    assert!(off < if rounds { 4e-3 } else { 3e-6 }, "{what}: {off}");
+                    assert!(off < if rounds { 8e-3 } else { 3e-6 }, "{what}: {off}");
                 }
             }
         }
@@ -181,7 +181,7 @@ fn matrices_side_by_side_equal_each_alone() {
             let together = isa.with(|| kernels::products(&x, &weights)).unwrap().unwrap();
             for (together, weight) in together.iter().zip(&weights) {
                 let alone = isa.with(|| kernels::products(&x, &[weight])).unwrap().unwrap();
-                assert!(difference(together, &alone[0]) < 4e-3, "{isa:?} {:?}", weight.format());
+                assert!(difference(together, &alone[0]) < 8e-3, "{isa:?} {:?}", weight.format());
             }
         }
     }
@@ -247,4 +247,33 @@ fn nothing_is_offered_where_a_gradient_is_wanted_or_a_dtype_is_foreign() {
     assert!(kernels::products(&narrow, &[&weight]).unwrap().is_none());
     let other = Packed::of_tensor(Format::F32, &random(&[20, 25], rng)).unwrap();
     assert!(kernels::products(&x, &[&weight, &other]).unwrap().is_none());
+}
+
+#[test]
+fn candles_own_tiles_survive_ours() {
+    // candle configures AMX once a thread: whoever leaves another configuration spoils its products.
+    let rng = &mut rng();
+    let (x, w) = (random(&[64, 512], rng), random(&[64, 512], rng));
+    let theirs = QTensor::quantize(&w, GgmlDType::Q4K).unwrap();
+    let theirs = candle_core::quantized::QMatMul::from_qtensor(theirs).unwrap();
+    let product = || candle_core::Module::forward(&theirs, &x).unwrap().to_vec2::<f32>().unwrap();
+    let before = product();
+    let ours = Packed::of_tensor(Format::Bf16, &w).unwrap();
+    for _ in 0..3 {
+        let first = kernels::products(&x, &[&ours]).unwrap().unwrap();
+        assert_eq!(product(), before);
+        let second = kernels::products(&x, &[&ours]).unwrap().unwrap();
+        assert_eq!(difference(&first[0], &second[0]), 0.0);
+    }
+}
+
+#[test]
+fn a_rounded_product_is_near_an_exact_one() {
+    let rng = &mut rng();
+    let (x, w) = (random(&[40, 512], rng), random(&[64, 512], rng));
+    let exact = Packed::of_tensor(Format::Bf16, &w).unwrap();
+    let rounded = Packed::of_tensor(Format::Bf16, &w).unwrap().rounded();
+    let exact = kernels::products(&x, &[&exact]).unwrap().unwrap();
+    let rounded = kernels::products(&x, &[&rounded]).unwrap().unwrap();
+    assert!(difference(&rounded[0], &exact[0]) < 8e-3);
 }

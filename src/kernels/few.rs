@@ -206,7 +206,7 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>
     // SAFETY: see `format.rs` for what a tile holds; a row of activations has `groups` groups.
     unsafe {
         let mut sums = [L::splat(0.0); M];
-        quads::<L, BITS, SCALES>(tile, groups, |g, quads, scales| {
+        quads::<L, BITS, SCALES>(tile, groups, 0..groups, |g, quads, scales| {
             for m in 0..M {
                 let at = m * groups + g;
                 let x: *const i32 = input.codes.add(at * GROUP).cast();

@@ -157,36 +157,52 @@ impl Block {
 
 /// A tile as f32, (groups · 32 columns, 16 rows).
 #[inline(always)]
-pub(super) unsafe fn unpack<L: Lanes>(
+unsafe fn unpack<L: Lanes>(format: Format, tile: *const u8, groups: usize, to: *mut f32) {
+    // SAFETY: the caller's: the tile is of this format, and `to` has room for all its numbers.
+    unsafe {
+        each_pair::<L>(format, tile, groups, 0..groups, |pair, a, b| {
+            L::store(to.add(pair * 2 * ROWS), a);
+            L::store(to.add((pair * 2 + 1) * ROWS), b);
+        });
+    }
+}
+
+/// Calls `sink` with every pair of columns of the groups in `range`, widened, and its number,
+/// counted from the range's start.
+#[inline(always)]
+pub(super) unsafe fn each_pair<L: Lanes>(
     format: Format,
     tile: *const u8,
     groups: usize,
-    to: *mut f32,
+    range: Range<usize>,
+    mut sink: impl FnMut(usize, L::F, L::F),
 ) {
-    // SAFETY: the caller's: the tile is of this format, and `to` has room for all its numbers.
+    // SAFETY: the caller's: the tile is of this format, and the range lies within its groups.
     unsafe {
         match format {
             Format::F32 => {
-                for i in 0..groups * GROUP {
-                    L::store(to.add(i * ROWS), L::load(tile.cast::<f32>().add(i * ROWS)));
+                let from = tile.cast::<f32>().add(range.start * GROUP * ROWS);
+                for pair in 0..range.len() * GROUP / 2 {
+                    let at = from.add(pair * 2 * ROWS);
+                    sink(pair, L::load(at), L::load(at.add(ROWS)));
                 }
             }
             Format::Bf16 => {
                 let high = L::splat_i(0xffff_0000_u32 as i32);
-                for pair in 0..groups * GROUP / 2 {
-                    let both = L::load_i(tile.add(pair * 64));
-                    L::store(to.add(pair * 2 * ROWS), L::float(L::shl::<16>(both)));
-                    L::store(to.add((pair * 2 + 1) * ROWS), L::float(L::and(both, high)));
+                let from = tile.add(range.start * GROUP * ROWS * 2);
+                for pair in 0..range.len() * GROUP / 2 {
+                    let both = L::load_i(from.add(pair * 64));
+                    sink(pair, L::float(L::shl::<16>(both)), L::float(L::and(both, high)));
                 }
             }
-            Format::Q8_0 => codes::<L, 8, OFFSET>(tile, groups, to),
-            Format::Q4_0 => codes::<L, 4, OFFSET>(tile, groups, to),
-            Format::Q4_1 => codes::<L, 4, MINIMUM>(tile, groups, to),
-            Format::Q5_0 => codes::<L, 5, OFFSET>(tile, groups, to),
-            Format::Q5_1 => codes::<L, 5, MINIMUM>(tile, groups, to),
-            Format::Q4K => codes::<L, 4, BLOCKS>(tile, groups, to),
-            Format::Q5K => codes::<L, 5, BLOCKS>(tile, groups, to),
-            Format::Q6K => codes::<L, 6, HALVES>(tile, groups, to),
+            Format::Q8_0 => codes::<L, 8, OFFSET>(tile, groups, range, sink),
+            Format::Q4_0 => codes::<L, 4, OFFSET>(tile, groups, range, sink),
+            Format::Q4_1 => codes::<L, 4, MINIMUM>(tile, groups, range, sink),
+            Format::Q5_0 => codes::<L, 5, OFFSET>(tile, groups, range, sink),
+            Format::Q5_1 => codes::<L, 5, MINIMUM>(tile, groups, range, sink),
+            Format::Q4K => codes::<L, 4, BLOCKS>(tile, groups, range, sink),
+            Format::Q5K => codes::<L, 5, BLOCKS>(tile, groups, range, sink),
+            Format::Q6K => codes::<L, 6, HALVES>(tile, groups, range, sink),
         }
     }
 }
@@ -195,12 +211,14 @@ pub(super) unsafe fn unpack<L: Lanes>(
 unsafe fn codes<L: Lanes, const BITS: u32, const SCALES: u8>(
     tile: *const u8,
     groups: usize,
-    to: *mut f32,
+    range: Range<usize>,
+    mut sink: impl FnMut(usize, L::F, L::F),
 ) {
+    let first = range.start;
     // SAFETY: the caller's.
     unsafe {
         let byte = L::splat_i(255);
-        quads::<L, BITS, SCALES>(tile, groups, |g, quads, scales| {
+        quads::<L, BITS, SCALES>(tile, groups, range, |g, quads, scales| {
             let offset = L::splat(-scales.offset as f32);
             for (q, quad) in quads.into_iter().enumerate() {
                 let (factor, summand) = match SCALES {
@@ -208,12 +226,10 @@ unsafe fn codes<L: Lanes, const BITS: u32, const SCALES: u8>(
                     MINIMUM | BLOCKS => (scales.factor, scales.second),
                     _ => (scales.factor, L::mul(scales.factor, offset)),
                 };
-                let columns = [quad, L::shr::<8>(quad), L::shr::<16>(quad), L::shr::<24>(quad)];
-                for (i, column) in columns.into_iter().enumerate() {
-                    let code = L::number(L::and(column, byte));
-                    let at = to.add((g * GROUP + q * 4 + i) * ROWS);
-                    L::store(at, L::fma(code, factor, summand));
-                }
+                let number = |code: L::I| L::fma(L::number(L::and(code, byte)), factor, summand);
+                let pair = (g - first) * GROUP / 2 + q * 2;
+                sink(pair, number(quad), number(L::shr::<8>(quad)));
+                sink(pair + 1, number(L::shr::<16>(quad)), number(L::shr::<24>(quad)));
             }
         });
     }

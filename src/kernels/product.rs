@@ -6,8 +6,10 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 
 use super::activations::{Quantised, Rows};
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::few::{self, Input, Part};
-use super::format::ROWS;
+use super::format::{Format, ROWS};
 use super::isa::Isa;
 use super::memory::{plain, with_slice};
 use super::packed::Packed;
@@ -96,9 +98,13 @@ fn shaped(x: &Tensor, n: usize) -> Vec<usize> {
 /// Up to so many rows, streaming the packed matrix is all that counts.
 fn few_rows(weights: &[&Packed]) -> usize {
     match Isa::current() {
-        Isa::Amx if weights.iter().all(|w| w.format != super::Format::F32) => 5,
+        Isa::Amx if !has_f32(weights) => 5,
         _ => 8,
     }
+}
+
+fn has_f32(weights: &[&Packed]) -> bool {
+    weights.iter().any(|w| w.format == Format::F32)
 }
 
 fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
@@ -116,6 +122,17 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     let left = Left { x: rows.as_slice().as_ptr(), rows: x.len() / k, width: rows.width };
     let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
     let tiles = weights.iter().map(|w| w.tiles()).sum();
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && !has_f32(weights) {
+        let exact = !weights.iter().any(|w| w.rounds());
+        // SAFETY: the processor has AMX; parts, inputs and outputs have the sizes they say.
+        let left = unsafe { amx::Tiles::new(&left, exact) };
+        share(tiles, 2, |tiles| {
+            // SAFETY: as above.
+            each_part(&parts, tiles, |part, tiles| unsafe { amx::many(part, &left, tiles) });
+        });
+        return;
+    }
     share(tiles, 4, |tiles| {
         each_part(&parts, tiles, |part, tiles| {
             // SAFETY: as above.

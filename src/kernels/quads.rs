@@ -1,6 +1,8 @@
 //! A quantised tile, group by group, in registers: eight vectors of codes, each with four columns
 //! of sixteen rows, and their scales. What is done with them is the caller's affair.
 
+use std::ops::Range;
+
 use super::format::ROWS;
 use super::lanes::Lanes;
 
@@ -20,23 +22,26 @@ pub(super) struct GroupScales<L: Lanes> {
     pub(super) offset: i32,
 }
 
-/// Calls `each` with every group's number, codes and scales.
+/// Calls `each` with the number, codes and scales of every group in `range`, of `groups` in the
+/// tile. Where there are blocks, the range is of whole ones.
 #[inline(always)]
 pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
     tile: *const u8,
     groups: usize,
+    range: Range<usize>,
     mut each: impl FnMut(usize, [L::I; 8], GroupScales<L>),
 ) {
     // SAFETY: a tile has the codes of `groups` groups, and behind them the scales of their blocks;
     // blocks are whole.
     unsafe {
         let code_bytes = ROWS * BITS as usize * 4;
-        let mut codes = tile;
+        let mut codes = tile.add(range.start * code_bytes);
         let mut scales = tile.add(groups * code_bytes);
         let offset = if SCALES == OFFSET || SCALES == HALVES { 1 << (BITS - 1) } else { 0 };
         let none = L::splat(0.0);
         if SCALES == OFFSET || SCALES == MINIMUM {
-            for g in 0..groups {
+            scales = scales.add(range.start * if SCALES == MINIMUM { 64 } else { 32 });
+            for g in range {
                 let second = if SCALES == MINIMUM { L::load_f16(scales.add(32)) } else { none };
                 let group = GroupScales { factor: L::load_f16(scales), second, offset };
                 each(g, unpack::<L, BITS>(codes), group);
@@ -45,7 +50,9 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
             }
             return;
         }
-        for block in 0..groups / 8 {
+        let block_bytes = 16 * ROWS + if SCALES == BLOCKS { 64 } else { 32 };
+        scales = scales.add(range.start / 8 * block_bytes);
+        for block in range.start / 8..range.end / 8 {
             let d = L::load_f16(scales);
             let least =
                 if SCALES == BLOCKS { L::sub(none, L::load_f16(scales.add(32))) } else { none };
