@@ -144,7 +144,7 @@ pub enum Error {
         problem: String,
     },
     /// The tensor library failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 

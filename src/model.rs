@@ -1,5 +1,7 @@
 //! A folder, file or hub id to a ready model. It generates nothing.
 
+mod vocabulary;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
@@ -7,12 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::family::{self, Described, KeyReport};
-use crate::kernels::Format;
+use crate::kernels::{self, Format};
 use crate::nn::Decoder;
 use crate::spec::{AbsolutePosition, Spec};
-use crate::text::{ChatTemplate, GgufVocab, Tokenizer};
+use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::hub::{Hub, Progress, resolve};
-use crate::weights::{Account, Checkpoint, GgufMetadata, Names, Packing, Param, Weights};
+use crate::weights::{Account, Checkpoint, Names, Packing, Param, Weights};
+use vocabulary::vocabulary;
 
 /// How a model is loaded.
 #[derive(Debug, Clone)]
@@ -156,7 +159,7 @@ impl Opened {
 
     /// How the kernels will have the weights; `None` where they have no say.
     fn packing(&self, options: &LoadOptions) -> Option<Packing> {
-        if !options.device.is_cpu() || options.plain {
+        if !options.device.is_cpu() || options.plain || !kernels::offering() {
             return None;
         }
         let rounded = options.dtype == Some(DType::BF16);
@@ -252,34 +255,6 @@ impl Opened {
         }
         tokenizer.map(|tokenizer| tokenizer.eos_ids().to_vec()).unwrap_or_default()
     }
-}
-
-/// What a GGUF says about its tokenizer; `None` where it has none.
-fn vocabulary(metadata: &GgufMetadata) -> Option<GgufVocab> {
-    let key = |key: &str| format!("tokenizer.ggml.{key}");
-    let owned = |list: Vec<&str>| list.into_iter().map(String::from).collect();
-    let id = |name: &str| metadata.u64(&key(name)).and_then(|id| u32::try_from(id).ok());
-    let numbers = |name: &str| metadata.i64s(&key(name)).unwrap_or_default();
-    Some(GgufVocab {
-        // llama.cpp writes "none" where a checkpoint came without one.
-        model: metadata.str(&key("model")).filter(|model| *model != "none")?.into(),
-        pre: metadata.str(&key("pre")).map(String::from),
-        tokens: owned(metadata.strings(&key("tokens"))?),
-        scores: metadata
-            .f64s(&key("scores"))
-            .unwrap_or_default()
-            .iter()
-            .map(|s| *s as f32)
-            .collect(),
-        token_types: numbers("token_type").iter().map(|kind| *kind as i32).collect(),
-        merges: owned(metadata.strings(&key("merges")).unwrap_or_default()),
-        bos_id: id("bos_token_id"),
-        eos_id: id("eos_token_id"),
-        unknown_id: id("unknown_token_id"),
-        add_bos: metadata.bool(&key("add_bos_token")),
-        add_eos: metadata.bool(&key("add_eos_token")),
-        add_space_prefix: metadata.bool(&key("add_space_prefix")),
-    })
 }
 
 impl Model {

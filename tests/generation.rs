@@ -261,6 +261,25 @@ fn a_session_processes_only_what_is_new() {
 }
 
 #[test]
+fn a_session_goes_on_after_an_interruption() {
+    let model = load("mistral/window");
+    let mut session = Session::new(&model.decoder, 64);
+    let one = request(vec![vec![1, 9, 30]]);
+    let mut tokens = 0;
+    let cut = session.generate(None, &one, &mut |event| {
+        tokens += usize::from(matches!(event, Event::Token { .. }));
+        if tokens < 4 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let cut = cut.unwrap();
+    assert_eq!(cut.finish_reason, FinishReason::Interrupted);
+    assert_eq!(session.ids(), [&[1, 9, 30], &cut.token_ids[..3]].concat());
+    let ids = [&[1, 9, 30], &cut.token_ids[..], &[5]].concat();
+    let again = request(vec![ids]);
+    let quiet = &mut |_: Event<'_>| ControlFlow::Continue(());
+    same(&session.generate(None, &again, quiet).unwrap(), &run(&model, &again)[0]);
+}
+
+#[test]
 fn numbers_that_are_none_are_traced_to_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let source = golden("llama/tied_gqa");

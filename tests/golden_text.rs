@@ -75,3 +75,25 @@ fn nano_sort_sorts_all_729_inputs() {
         assert_eq!(output, expected, "of {input:?}");
     }
 }
+
+/// A real Llama, trained on TinyStories; the greedy text that is published for it, to the byte.
+#[test]
+fn stories_tell_the_published_story() {
+    let Some(folder) = shared("stories260K") else { return };
+    let model = Model::load(&folder, &LoadOptions::default()).unwrap();
+    let tokenizer = model.tokenizer.as_ref().unwrap();
+    let expected = std::fs::read_to_string(folder.join("expected.txt")).unwrap();
+    let mut cache = Cache::new(model.spec(), &[0], 64);
+    let mut ids = tokenizer.encode("", true).unwrap();
+    assert_eq!(ids, [tokenizer.bos_id().unwrap()], "an empty prompt is the BOS alone");
+    let mut stream = tokenizer.stream(true);
+    let mut text = String::new();
+    while text.len() < expected.len() {
+        let input = Tensor::new(vec![ids], &Device::Cpu).unwrap();
+        let logits = model.decoder.next(&input, &mut cache).unwrap();
+        ids = logits.argmax(2).unwrap().flatten_all().unwrap().to_vec1::<u32>().unwrap();
+        text.extend(stream.push(ids[0]).unwrap());
+    }
+    text.extend(stream.finish().unwrap());
+    assert_eq!(text, expected);
+}

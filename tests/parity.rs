@@ -10,6 +10,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use common::{golden, golden_cases};
 use taper::family::FAMILIES;
+use taper::kernels::plainly;
 use taper::model::{LoadOptions, Model};
 use taper::nn::{Cache, Decoder, Run};
 use taper::parity::{Trace, compare, record};
@@ -24,10 +25,17 @@ fn every_family_equals_pytorch() {
     let mut failures = Vec::new();
     for case in golden_cases() {
         let (cases, largest) = measured.entry(case.family.clone()).or_default();
-        match check(&case.path, &case.path, &LoadOptions::default()) {
-            Ok(error) => (*cases, *largest) = (*cases + 1, largest.max(error)),
-            Err(problem) => failures.push(format!("{}/{}: {problem}", case.family, case.name)),
+        let check = || check(&case.path, &case.path, &LoadOptions::default());
+        // By the definitions alone, and with the fast paths.
+        for (way, result) in [("plainly", plainly(check)), ("", check())] {
+            match result {
+                Ok(error) => *largest = largest.max(error),
+                Err(problem) => {
+                    failures.push(format!("{}/{} {way}: {problem}", case.family, case.name));
+                }
+            }
         }
+        *cases += 1;
     }
     let expected: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
     let found: BTreeSet<&str> = measured.keys().map(String::as_str).collect();

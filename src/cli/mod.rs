@@ -6,8 +6,11 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod options;
+mod output;
 mod progress;
+mod prompts;
 mod pull;
+mod sampling;
 
 use std::process::ExitCode;
 
@@ -23,7 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Generate(generate::Args),
+    Generate(Box<generate::Args>),
     Chat(chat::Args),
     Inspect(inspect::Args),
     Pull(pull::Args),
@@ -34,7 +37,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Generate(args) => generate::run(args),
+        Command::Generate(args) => generate::run(*args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Pull(args) => pull::run(args),

@@ -16,6 +16,7 @@ mod sampler;
 mod sampling;
 mod session;
 mod stop;
+mod voice;
 
 pub use choices::Choices;
 pub use completion::{Completion, FinishReason, Timings};

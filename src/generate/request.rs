@@ -125,6 +125,13 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
+    /// The row it is about.
+    pub fn row(&self) -> usize {
+        match self {
+            Self::Token { row, .. } | Self::Text { row, .. } | Self::Finished { row, .. } => *row,
+        }
+    }
+
     /// The same of a row that is so many later.
     pub(crate) fn moved(mut self, by: usize) -> Self {
         match &mut self {

@@ -54,5 +54,9 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Resu
 }
 
 fn fits(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() && !x.track_op()
+    super::offering()
+        && x.device().is_cpu()
+        && x.dtype() == DType::F32
+        && x.is_contiguous()
+        && !x.track_op()
 }

@@ -82,7 +82,7 @@ impl<T> Shared<T> {
 
 /// Whether kernels may read `x`: f32 on the CPU, and no gradient wanted, for they have none.
 pub(super) fn plain(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op()
+    super::offering() && x.device().is_cpu() && x.dtype() == DType::F32 && !x.track_op()
 }
 
 /// Hands the numbers of a contiguous f32 tensor on the CPU to `f`; `None` for any other.

@@ -125,7 +125,10 @@ fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Ten
     }
     let dtype = x.dtype();
     let (batch, heads, seq, dim) = x.dims4()?;
-    let (cos, sin) = (cos.unsqueeze(1)?.to_dtype(dtype)?, sin.unsqueeze(1)?.to_dtype(dtype)?);
+    // One table for all rows, (seq, dim/2), or one each, (batch, seq, dim/2); the same for all heads.
+    let heads_axis = cos.rank() - 2;
+    let cos = cos.unsqueeze(heads_axis)?.to_dtype(dtype)?;
+    let sin = sin.unsqueeze(heads_axis)?.to_dtype(dtype)?;
     // Pairs are split along an axis of their own: the last, (…, dim/2, 2), or the one before.
     let (shape, axis) = match interleaved {
         true => ((batch, heads, seq, dim / 2, 2), 4),

@@ -50,18 +50,7 @@ fn from_vocab_and_merges(
 ) -> Result<tokenizers::Tokenizer> {
     let vocab: HashMap<String, u32> = serde_json::from_slice(&read(vocab_path)?)
         .map_err(|e| Error::file(vocab_path, format!("is no vocabulary: {e}")))?;
-    let text = String::from_utf8(read(merges_path)?)
-        .map_err(|e| Error::file(merges_path, format!("is not UTF-8: {e}")))?;
-    let mut merges = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if (number == 0 && line.starts_with("#version")) || line.is_empty() {
-            continue;
-        }
-        let merge = bpe::split_merge(line).ok_or_else(|| {
-            Error::file(merges_path, format!("line {}: `{line}` is no merge", number + 1))
-        })?;
-        merges.push(merge);
-    }
+    let merges = read_merges(merges_path)?;
     let class = config.string("tokenizer_class").unwrap_or("GPT2Tokenizer").to_string();
     let prefix_space = config.bool("add_prefix_space").unwrap_or(false);
     let (pre, nfc) = match class.trim_end_matches("Fast") {
@@ -91,6 +80,23 @@ fn from_vocab_and_merges(
         false, true,
     ))?));
     Ok(tokenizer)
+}
+
+/// `merges.txt`: a merge a line, the first of them perhaps a version.
+fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
+    let text = String::from_utf8(read(path)?)
+        .map_err(|e| Error::file(path, format!("is not UTF-8: {e}")))?;
+    let mut merges = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if (number == 0 && line.starts_with("#version")) || line.is_empty() {
+            continue;
+        }
+        let merge = bpe::split_merge(line).ok_or_else(|| {
+            Error::file(path, format!("line {}: `{line}` is no merge", number + 1))
+        })?;
+        merges.push(merge);
+    }
+    Ok(merges)
 }
 
 /// `tokenizer_config.json` and the two older files that say some of the same.

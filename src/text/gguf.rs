@@ -171,15 +171,10 @@ fn escaped(
     patterns: &[&str],
     merges: Vec<(String, String)>,
 ) -> Result<Built> {
-    let unknown = vocab.unknown_id.or_else(|| {
-        let place = vocab.token_types.iter().position(|&kind| kind == UNKNOWN)?;
-        u32::try_from(place).ok()
-    });
-    let unknown = unknown.and_then(|id| vocab.tokens.get(id as usize)).cloned();
     let parts = BpeParts {
         vocab: vocab.ids()?,
         merges,
-        unknown,
+        unknown: unknown(vocab),
         byte_fallback: true,
         ..Default::default()
     };
@@ -205,6 +200,13 @@ fn escaped(
     let decoder = json!({"type": "Sequence", "decoders": decoders});
     inner.with_decoder(Some(bpe::stage::<DecoderWrapper>(decoder)?));
     Ok(Built { inner, adds_bos: true, notices: Vec::new() })
+}
+
+/// The token that stands for what no other does.
+fn unknown(vocab: &GgufVocab) -> Option<String> {
+    let by_type = || vocab.token_types.iter().position(|&kind| kind == UNKNOWN);
+    let id = vocab.unknown_id.map(|id| id as usize).or_else(by_type)?;
+    vocab.tokens.get(id).cloned()
 }
 
 fn merges(vocab: &GgufVocab) -> Result<Vec<(String, String)>> {

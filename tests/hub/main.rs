@@ -401,8 +401,8 @@ fn the_environment() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("token"), "from-file\n").unwrap();
     let home = home.path().to_str().unwrap();
-    let plain = hub(&[("HOME", "/home/me")]);
-    assert_eq!(plain.cache, Path::new("/home/me/.cache/huggingface/hub"));
+    let plain = hub(&[("HOME", "/u/me")]);
+    assert_eq!(plain.cache, Path::new("/u/me/.cache/huggingface/hub"));
     assert_eq!((plain.token, plain.offline), (None, false));
     let set = hub(&[("HF_HOME", home), ("HF_ENDPOINT", "http://x/"), ("HF_HUB_OFFLINE", "1")]);
     assert_eq!(set.cache, Path::new(home).join("hub"));
@@ -416,8 +416,8 @@ fn the_environment() {
     ]);
     assert_eq!((set.cache.as_path(), set.token.as_deref()), (Path::new("/cache"), Some("own")));
     assert!(!set.offline);
-    let set = hub(&[("HOME", "/home/me"), ("HF_HOME", "~/hf")]);
-    assert_eq!(set.cache, Path::new("/home/me/hf/hub"));
+    let set = hub(&[("HOME", "/u/me"), ("HF_HOME", "~/hf")]);
+    assert_eq!(set.cache, Path::new("/u/me/hf/hub"));
 }
 
 #[test]

@@ -127,10 +127,10 @@ fn method(
     name: &str,
     args: &[Value],
 ) -> Result<Value, JinjaError> {
-    if let Some(text) = value.as_str() {
-        if let Some(result) = text_method(text, name, args)? {
-            return Ok(result);
-        }
+    if let Some(text) = value.as_str()
+        && let Some(result) = text_method(text, name, args)?
+    {
+        return Ok(result);
     }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
 }
