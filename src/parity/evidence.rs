@@ -122,6 +122,14 @@ impl Frequencies {
         Some(plain(self.each[pair].powf(-power)))
     }
 
+    /// Does some base make them, without any scaling?
+    pub(super) fn are_a_base(&self, rope: &Rope) -> bool {
+        let Some(theta) = self.theta(rope) else { return false };
+        let base = |pair: usize| theta.powf(-2.0 * pair as f64 / rope.rotary_dim as f64);
+        let near = |(pair, f): (usize, &f64)| (f / base(pair) - 1.0).abs() < 1e-2;
+        (self.magnitude - 1.0).abs() < 1e-4 && self.each.iter().enumerate().all(near)
+    }
+
     /// The scaling that makes them of the base, whatever it is: a divisor for every pair.
     pub(super) fn scaling(&self, rope: &Rope) -> (RopeScaling, Vec<f64>) {
         let base = |pair: usize| rope.theta.powf(-2.0 * pair as f64 / rope.rotary_dim as f64);
@@ -165,6 +173,13 @@ pub(super) fn plain(x: f64) -> f64 {
         }
     }
     x
+}
+
+/// The root of a whole number, where `x` is near one, as scales are; else as [`plain`].
+pub(super) fn root_of(x: f64) -> f64 {
+    let square = x * x;
+    let near = square > 1.5 && (square / square.round() - 1.0).abs() < 1e-3;
+    if near { square.round().sqrt().copysign(x) } else { plain(x) }
 }
 
 /// The factor that brings `a` nearest to `b`.

@@ -12,8 +12,12 @@ use crate::nn::At;
 /// where they are larger, so may it be.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// A 16-bit run may be this many times as far off as PyTorch's own.
+/// A 16-bit run may be this many times as far off as PyTorch's own, by root mean square.
 pub const ALLOWANCE: f32 = 1.5;
+
+/// One number may be this many times as far off as the furthest of PyTorch's own. Which number is
+/// rounded worst is luck: two correct runs differ in it by a factor of 3 now and then.
+const OUTLIER: f32 = 4.0;
 
 /// What a difference amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -96,5 +100,5 @@ impl Judge {
 
 /// Is a difference within the allowance of PyTorch's own drift?
 pub fn drifts_no_more(d: &Difference, drift: Drift) -> bool {
-    d.rms <= ALLOWANCE * drift.rms && d.max <= 2.0 * ALLOWANCE * drift.max
+    d.rms <= ALLOWANCE * drift.rms && d.max <= OUTLIER * drift.max
 }

@@ -3,7 +3,7 @@
 
 use super::{Edit, Relay, each, layers};
 use crate::nn::Site;
-use crate::parity::evidence::{Evidence, plain};
+use crate::parity::evidence::{Evidence, plain, root_of};
 use crate::spec::{AbsolutePosition, Activation, FeedForward, Gating, Norm, QkNorm, Spec};
 use crate::weights::Layout;
 
@@ -28,8 +28,12 @@ pub(super) fn activation(evidence: &Evidence<'_>) -> Vec<Edit> {
 fn norms(spec: &Spec, change: impl Fn(&mut Norm) + Copy) -> Option<Spec> {
     let mut changed = layers(spec, |layer| {
         change(&mut layer.norm);
-        if let Some(QkNorm::PerHead(norm) | QkNorm::Full(norm)) = &mut layer.attention.qk_norm {
-            change(norm);
+        use QkNorm::{Full, OwnPerHead, PerHead, PerHeadPlaced};
+        match &mut layer.attention.qk_norm {
+            Some(PerHead(norm) | PerHeadPlaced(norm) | OwnPerHead(norm) | Full(norm)) => {
+                change(norm);
+            }
+            None => {}
         }
     })?;
     if let Some(norm) = &mut changed.final_norm {
@@ -63,7 +67,7 @@ pub(super) fn norm_eps(evidence: &Evidence<'_>) -> Vec<Edit> {
 pub(super) fn embedding_scale(evidence: &Evidence<'_>) -> Vec<Edit> {
     let ours = evidence.spec.embedding.scale;
     let bare = evidence.spec.embedding.position == AbsolutePosition::None;
-    let measured = evidence.ratio(Site::Embed).filter(|_| bare).map(|ratio| plain(ratio * ours));
+    let measured = evidence.ratio(Site::Embed).filter(|_| bare).map(|ratio| root_of(ratio * ours));
     let root = (evidence.spec.dim as f64).sqrt();
     each([1.0, root].into_iter().chain(measured), |scale| {
         let mut spec = evidence.spec.clone();

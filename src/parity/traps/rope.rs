@@ -58,7 +58,8 @@ pub(super) fn rope_scaling(evidence: &Evidence<'_>) -> Vec<Edit> {
         .map(|spec| Edit::new("does not scale its RoPE frequencies".into(), spec))
         .into_iter()
         .collect();
-    if let Some((scaling, divisors)) = evidence.frequencies(ours).map(|f| f.scaling(ours))
+    let frequencies = evidence.frequencies(ours).filter(|f| !f.are_a_base(ours));
+    if let Some((scaling, divisors)) = frequencies.map(|f| f.scaling(ours))
         && let Some(spec) = ropes(evidence.spec, |rope| rope.scaling = scaling.clone())
     {
         let says = match &scaling {

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{Edit, each, layers};
 use crate::error::Result;
 use crate::nn::Site;
-use crate::parity::evidence::{Evidence, cap, fit, plain};
+use crate::parity::evidence::{Evidence, cap, fit, plain, root_of};
 use crate::spec::Spec;
 
 pub(super) fn window(evidence: &Evidence<'_>) -> Vec<Edit> {
@@ -66,8 +66,20 @@ pub(super) fn score_scale(evidence: &Evidence<'_>) -> Vec<Edit> {
     let root = |n: usize| (n.max(1) as f64).powf(-0.5);
     let (dim, heads) = (evidence.spec.dim, attention.n_heads);
     let usual = [root(attention.head_dim), 1.0, root(dim / heads), root(dim)];
-    let measured = evidence.scored().and_then(|(products, scores)| fit(&products, &scores));
-    each(usual.into_iter().chain(measured.map(plain)), |scale| {
+    let uncapped = |score: &f64| match attention.softcap {
+        Some(cap) => cap * (score / cap).clamp(-1.0, 1.0).atanh(),
+        None => *score,
+    };
+    let measured = evidence.scored().and_then(|(products, scores)| {
+        // Near the cap, a score says nothing about what it was.
+        let kept = |score: f64| attention.softcap.is_none_or(|cap| score.abs() < 0.9 * cap);
+        let pairs = products.iter().zip(&scores).filter(|(_, score)| kept(**score));
+        let (products, scores): (Vec<f64>, Vec<f64>) =
+            pairs.map(|(product, score)| (*product, uncapped(score))).unzip();
+        fit(&products, &scores)
+    });
+    let measured = measured.map(|scale| [1.0 / root_of(1.0 / scale), scale]);
+    each(usual.into_iter().chain(measured.into_iter().flatten()), |scale| {
         let spec = layers(evidence.spec, |layer| layer.attention.scale = scale)?;
         let says = format!("multiplies q·k with {scale:.6}, not {:.6}", attention.scale);
         Some(Edit::new(says, spec))
