@@ -47,6 +47,9 @@ fn every_family_equals_pytorch() {
         .unwrap();
 }
 
+/// Cases that transformers cannot load as they are stored: there is no run of its own to measure.
+const WITHOUT_YARDSTICK: [&str; 2] = ["gpt_oss/mxfp4", "minicpm/granite"];
+
 /// PyTorch's own drift, by site: the largest of the layers'.
 type Drifts = BTreeMap<String, Drift>;
 
@@ -55,6 +58,9 @@ fn sixteen_bits_drift_no_more_than_pytorchs() {
     let mut failures = Vec::new();
     for case in golden_cases() {
         let file = case.path.join("drift.json");
+        if WITHOUT_YARDSTICK.contains(&format!("{}/{}", case.family, case.name).as_str()) {
+            continue;
+        }
         let text = std::fs::read_to_string(&file).expect("scripts/golden_drift.py makes it");
         let drifts: BTreeMap<String, Drifts> = serde_json::from_str(&text).unwrap();
         for (name, dtype) in [("bf16", DType::BF16), ("f16", DType::F16)] {
@@ -92,7 +98,7 @@ fn drift(folder: &Path, dtype: DType, theirs: &Drifts) -> Result<(), String> {
     let off: Vec<String> = differences
         .iter()
         .filter(|d| !drifts_no_more(d, theirs[d.at.site.name()]))
-        .map(|d| format!("{} {:.1e}, {:.1e}: {:?}", d.at, d.max, d.rms, theirs[d.at.site.name()]))
+        .map(|d| format!("{} {:.1e}, {:.1e}: {:?}", d.at, d.max, d.mean, theirs[d.at.site.name()]))
         .collect();
     if off.is_empty() { Ok(()) } else { Err(off.join("; ")) }
 }
