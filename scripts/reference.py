@@ -518,7 +518,8 @@ def load(path: Path, dtype: str = "f32"):
     model = transformers.AutoModelForCausalLM.from_pretrained(
         dtype=DTYPES[dtype], attn_implementation="eager", **source(path)
     )
-    if dtype != "f32" and model._can_set_experts_implementation():
+    widths = [getattr(model.config, f"{name}_size", None) or 0 for name in ("hidden", "intermediate", "moe_intermediate")]
+    if model._can_set_experts_implementation() and (dtype != "f32" or any(width % 4 for width in widths)):
         model.set_experts_implementation("eager")  # the grouped product asks for rows of 16 bytes
     if getattr(model.config, "alibi", False):
         once(model)
