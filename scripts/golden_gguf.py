@@ -19,6 +19,7 @@ import transformers
 from gguf import GGMLQuantizationType as Q
 from tokenizers.pre_tokenizers import ByteLevel
 
+import golden_gguf_dense as dense
 import golden_gguf_moe
 import reference
 from golden_cases import GPT2, SMALL, rope
@@ -27,7 +28,7 @@ from golden_make import randomise, references, rng
 LEGACY = (Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0)
 K_QUANTS = (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K)
 # Architectures whose query and key rows are permuted.
-PERMUTED = ("llama", "granitemoe")
+PERMUTED = ("llama", "granitemoe", *dense.PERMUTED)
 # Where in a K block its f16 scales stand.
 SCALES = {Q.Q2_K: (80, 82), Q.Q3_K: (108,), Q.Q4_K: (0, 2), Q.Q5_K: (0, 2), Q.Q6_K: (208,)}
 
@@ -128,7 +129,7 @@ GGUF_CASES = [
         keys=lambda writer: writer.add_add_space_prefix(False),
     ),
 ]
-GGUF_CASES += [GgufCase(**case) for case in golden_gguf_moe.CASES]
+GGUF_CASES += [GgufCase(**case) for case in golden_gguf_moe.CASES + dense.CASES]
 
 
 # --- vocabularies -----------------------------------------------------------------------------------
@@ -180,7 +181,9 @@ def stored(arch: str, config, name: str, x: np.ndarray) -> np.ndarray:
         return halves.swapaxes(1, 2).reshape(x.shape)
     if arch == "gpt2" and is_conv1d(name):
         return np.ascontiguousarray(x.T)
-    return x + 1 if arch == "gemma2" and name.endswith("norm.weight") else x
+    if (order := dense.thirds(arch, config, name)) is not None:
+        return x[order]
+    return x + 1 if arch in dense.PLUS_ONE and name.endswith("norm.weight") else x
 
 
 def restored(arch: str, config, name: str, x: np.ndarray) -> np.ndarray:
@@ -190,7 +193,9 @@ def restored(arch: str, config, name: str, x: np.ndarray) -> np.ndarray:
         return pairs.swapaxes(1, 2).reshape(x.shape)
     if arch == "gpt2" and is_conv1d(name):
         return np.ascontiguousarray(x.T)
-    return x - 1 if arch == "gemma2" and name.endswith("norm.weight") else x
+    if (order := dense.thirds(arch, config, name)) is not None:
+        return x[np.argsort(order)]
+    return x - 1 if arch in dense.PLUS_ONE and name.endswith("norm.weight") else x
 
 
 def permuted_heads(config, name: str) -> int:
@@ -249,7 +254,8 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
     add_vocabulary(writer, case, tokens, *rest)
     if factors := frequency_factors(case.arch, config):
         writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
-    golden_gguf_moe.add_rope_factors(writer, config)
+    if case.arch not in dense.ARCHITECTURES:
+        golden_gguf_moe.add_rope_factors(writer, config)
     write_tensors(writer, case, config, model, key)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -262,9 +268,13 @@ def write_tensors(writer, case: GgufCase, config, model, key):
     """Writes every tensor, and sets the model's to what was written."""
     arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == case.arch)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    named = lambda name: names.get_name(name, try_suffixes=(".weight", ".bias"))
+    find = lambda name: names.get_name(name, try_suffixes=(".weight", ".bias"))
+    named = lambda name: find(name) or find(name.removeprefix("transformer."))
     with torch.no_grad():
+        stacked = dense.write_stacks(writer, case.arch, model)
         for name, parameter in model.named_parameters():
+            if id(parameter) in stacked:
+                continue
             for to, part in golden_gguf_moe.parts(case.arch, name, parameter) or [(named(name), parameter)]:
                 x = stored(case.arch, config, name, part.numpy())
                 kind = kind_of(case, to, x)
@@ -276,6 +286,9 @@ def write_tensors(writer, case: GgufCase, config, model, key):
 
 
 def add_parameters(writer, arch: str, config):
+    if arch in dense.ARCHITECTURES:
+        writer.add_file_type(gguf.LlamaFileType.GUESSED)
+        return dense.add_parameters(writer, arch, config)
     if arch == "gpt2":
         writer.add_block_count(config.n_layer)
         writer.add_context_length(config.n_positions)

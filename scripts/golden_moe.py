@@ -64,12 +64,13 @@ MOE_CASES = {
             | dict(use_sliding_window=True, sliding_window=4, max_window_layers=3, tie_word_embeddings=True),
             stacked=True,
             lengths=(1, 20),
+            trace=7,
         ),
     ],
     "qwen3_moe": [
         Case(
             "renormalised",
-            QWEN | dict(head_dim=12, norm_topk_prob=True, num_experts_per_tok=4),
+            QWEN | dict(head_dim=10, norm_topk_prob=True, num_experts=4, num_experts_per_tok=3),
             "v4",
             json={"max_window_layers": 2},
         ),
@@ -81,6 +82,7 @@ MOE_CASES = {
             | dict(use_sliding_window=True, sliding_window=4),
             stacked=True,
             lengths=(1, 20),
+            trace=7,
         ),
     ],
     "olmoe": [
@@ -104,6 +106,7 @@ MOE_CASES = {
             | dict(attention_bias=True, lm_head_bias=True)
             | rope("longrope", 100.0, **LONG),
             lengths=(1, 7, 8, 9, 20),
+            trace=9,
             stacked=True,
             cache_differs=True,
         ),
@@ -139,11 +142,12 @@ MOE_CASES = {
             "switches",
             GPT_OSS
             | rope(theta=100.0)
-            | dict(num_hidden_layers=3, attention_bias=False, num_experts_per_tok=4, tie_word_embeddings=True)
+            | dict(attention_bias=False, num_experts_per_tok=4, tie_word_embeddings=True)
             | dict(swiglu_alpha=1.3, swiglu_limit=0.7, sliding_window=6, intermediate_size=8)
-            | dict(layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
+            | dict(layer_types=["full_attention", "sliding_attention"]),
             stored="f32",
             lengths=(1, 20),
+            trace=7,
         ),
         # The rotary positions that are meant where none are given.
         Case("defaults", GPT_OSS | dict(num_hidden_layers=1, max_position_embeddings=131072), drop=("rope_parameters",)),

@@ -1,6 +1,6 @@
 //! Does `taper compare` see what is wrong, and say why? Every known fault is planted and must be
 //! found by its name; references that are no measure are refused by name.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test may fail")]
 
 mod common;
 
@@ -423,7 +423,7 @@ fn offsets(spec: &mut Spec, value: f64) {
         Norm::Layer { offset, .. } | Norm::Rms { offset, .. } => *offset = value,
     };
     spec.layers.iter_mut().for_each(|layer| set(&mut layer.norm));
-    set(&mut spec.final_norm);
+    spec.final_norm.iter_mut().for_each(set);
 }
 
 fn scales(spec: &mut Spec, value: f64) {

@@ -1,6 +1,6 @@
 //! BLOOM (BigScience 2022, 2211.05100): linear biases for positions, and a norm on the embeddings.
 
-use super::alibi::appended_slopes;
+use super::alibi::slopes;
 use super::classic::{Act, GPT2, Words, classic, either};
 use super::config::Config;
 use crate::error::Result;
@@ -37,7 +37,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
     spec.embedding.norm = spec.final_norm;
     let normed = config.flag_or("apply_residual_connection_post_layernorm", false)?;
     for layer in &mut spec.layers {
-        let slopes = appended_slopes(layer.attention.n_heads);
+        let slopes = slopes(layer.attention.n_heads);
         layer.attention.position = Position::Alibi(Alibi { slopes, scale: 1.0, rounded: false });
         if normed {
             layer.wiring = Wiring::Normed;

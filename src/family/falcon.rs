@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::alibi::appended_slopes;
+use super::alibi::slopes;
 use super::classic::{Act, GPT2, Words, biases, classic, either, rotary};
 use super::config::Config;
 use super::rope::RopeDefaults;
@@ -43,8 +43,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         true => {
             config.irrelevant(&["rope_parameters", "rope_theta", "rope_scaling"]);
             for layer in &mut spec.layers {
-                let (slopes, scale) =
-                    (appended_slopes(layer.attention.n_heads), layer.attention.scale);
+                let (slopes, scale) = (slopes(layer.attention.n_heads), layer.attention.scale);
                 layer.attention.position = Position::Alibi(Alibi { slopes, scale, rounded: true });
             }
         }

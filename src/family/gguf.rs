@@ -3,13 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
+mod dense;
 mod experts;
 mod names;
 
 use super::{Described, describe};
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, GgufMetadata, Names};
-use names::{GEMMA, PERMUTED, PLAIN};
+use names::{FALCON, FUSED, PERMUTED, PLAIN, PLUS_ONE};
 
 /// An architecture in llama.cpp's words.
 struct Architecture {
@@ -43,18 +44,43 @@ const fn sparse(
 }
 
 const ARCHITECTURES: &[Architecture] = &[
-    dense("gemma2", "gemma2", &GEMMA, gemma2),
-    dense("gpt2", "gpt2", &PLAIN, |_, _| {}),
+    dense("bloom", "bloom", &PLAIN, dense::bloom),
+    dense("chatglm", "glm", &FUSED, dense::glm),
+    dense("cohere2", "cohere2", &PLAIN, dense::cohere2),
+    dense("command-r", "cohere", &PLAIN, dense::command_r),
+    dense("ernie4_5", "ernie4_5", &PLAIN, dense::ernie4_5),
+    dense("exaone4", "exaone4", &PLAIN, dense::exaone4),
+    dense("falcon", "falcon", &FALCON, dense::falcon),
+    dense("gemma", "gemma", &PLUS_ONE, |_, _| {}),
+    dense("gemma2", "gemma2", &PLUS_ONE, gemma2),
+    dense("gemma3", "gemma3_text", &PLUS_ONE, dense::gemma3),
+    dense("glm4", "glm4", &FUSED, dense::glm),
+    dense("gpt2", "gpt2", &PLAIN, dense::gpt2),
+    dense("gptneox", "gpt_neox", &PLAIN, dense::gptneox),
     sparse("gpt-oss", "gpt_oss", &PLAIN, experts::gpt_oss),
+    dense("granite", "granite", &PERMUTED, dense::granite),
     sparse("granitemoe", "granitemoe", &PERMUTED, experts::granitemoe),
+    dense("hunyuan-dense", "hunyuan_v1_dense", &PLAIN, |_, _| {}),
     dense("llama", "llama", &PERMUTED, |_, _| {}),
     sparse("llama", "mixtral", &PERMUTED, experts::numbers),
+    dense("minicpm", "granite", &PERMUTED, dense::minicpm),
+    dense("mpt", "mpt", &PLAIN, dense::mpt),
+    dense("nemotron", "nemotron", &PLUS_ONE, dense::nemotron),
+    dense("olmo", "olmo", &PERMUTED, dense::olmo),
+    dense("olmo2", "olmo2", &PLAIN, dense::olmo2),
     sparse("olmoe", "olmoe", &PLAIN, experts::olmoe),
+    dense("phi2", "phi", &PLAIN, dense::phi2),
+    dense("phi3", "phi3", &FUSED, dense::phi3),
     sparse("phimoe", "phimoe", &PLAIN, experts::phimoe),
     dense("qwen2", "qwen2", &PLAIN, |_, _| {}),
     sparse("qwen2moe", "qwen2_moe", &PLAIN, experts::qwen2moe),
     dense("qwen3", "qwen3", &PLAIN, |_, _| {}),
     sparse("qwen3moe", "qwen3_moe", &PLAIN, experts::qwen3moe),
+    dense("seed_oss", "seed_oss", &PLAIN, dense::seed_oss),
+    dense("smollm3", "smollm3", &PERMUTED, |_, _| {}),
+    dense("stablelm", "stablelm", &PLAIN, dense::stablelm),
+    dense("starcoder", "gpt_bigcode", &PLAIN, dense::starcoder),
+    dense("starcoder2", "starcoder2", &PLAIN, dense::starcoder2),
 ];
 
 /// Describes the decoder in a GGUF checkpoint, and says where its tensors are. The keys in the
@@ -133,21 +159,14 @@ impl Reader<'_> {
         set("vocab_size", json!(rows));
         set("tie_word_embeddings", json!(!self.has("output.weight")));
         let sizes = [
-            ("embedding_length", "hidden_size", "n_embd"),
-            ("block_count", "num_hidden_layers", "n_layer"),
-            ("attention.head_count", "num_attention_heads", "n_head"),
-            ("context_length", "max_position_embeddings", "n_positions"),
-            ("feed_forward_length", "intermediate_size", "n_inner"),
+            ("embedding_length", "hidden_size"),
+            ("block_count", "num_hidden_layers"),
+            ("attention.head_count", "num_attention_heads"),
+            ("context_length", "max_position_embeddings"),
+            ("feed_forward_length", "intermediate_size"),
         ];
-        for (key, name, old_name) in sizes {
-            let name = if model_type == "gpt2" { old_name } else { name };
+        for (key, name) in sizes {
             set(name, json!(self.needed(key)?));
-        }
-        if model_type == "gpt2" {
-            if let Some(eps) = self.number("attention.layer_norm_epsilon") {
-                set("layer_norm_epsilon", json!(eps));
-            }
-            return Ok(map);
         }
         if let Some(heads) = self.size("attention.head_count_kv") {
             set("num_key_value_heads", json!(heads));
@@ -177,7 +196,8 @@ impl Reader<'_> {
         if let Some(theta) = self.number("rope.freq_base") {
             rope.insert("rope_theta".into(), json!(theta));
         }
-        if let Some(turned) = self.size("rope.dimension_count").filter(|n| *n != head_dim) {
+        // Said even where it is all of the head: a family may take less for granted.
+        if let Some(turned) = self.size("rope.dimension_count") {
             rope.insert("partial_rotary_factor".into(), json!(turned as f64 / head_dim as f64));
         }
         let kind = self.metadata.str(&self.key("rope.scaling.type")).unwrap_or("none");

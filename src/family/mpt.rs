@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::alibi::dealt_slopes;
+use super::alibi::slopes;
 use super::classic::{Act, GPT2, Words, biases, classic};
 use super::common::{layer_norm, normed};
 use super::config::Config;
@@ -52,7 +52,7 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         scale = attention.maybe_number("softmax_scale")?;
     }
     for layer in &mut spec.layers {
-        let slopes = dealt_slopes(layer.attention.n_heads, 8.0);
+        let slopes = slopes(layer.attention.n_heads);
         layer.attention.position = Position::Alibi(Alibi { slopes, scale: 1.0, rounded: false });
         layer.attention.clip = clip;
         layer.attention.scale = scale.unwrap_or(layer.attention.scale);

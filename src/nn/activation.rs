@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::Activation;
 use crate::weights::{Owner, Param, Weights};
 
@@ -25,6 +26,17 @@ pub(crate) enum Nonlinearity {
 }
 
 impl Nonlinearity {
+    /// What the kernels call it, where they have it.
+    pub(crate) fn fused(&self) -> Option<kernels::Activation> {
+        match self {
+            Self::Silu => Some(kernels::Activation::Silu),
+            Self::GeluTanh => Some(kernels::Activation::GeluTanh),
+            Self::Relu => Some(kernels::Activation::Relu),
+            Self::ReluSquared => Some(kernels::Activation::ReluSquared),
+            Self::GeluErf | Self::Xielu { .. } => None,
+        }
+    }
+
     pub(crate) fn load(
         activation: Activation,
         owner: Owner,

@@ -91,3 +91,6 @@ impl AlibiBias {
         Ok(at_keys.broadcast_sub(&at_queries)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,9 +83,10 @@ impl Attention {
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor, layer: usize, step: &mut Step<'_>) -> Result<Tensor> {
         let (batch, seq, _) = x.dims3()?;
-        let q = self.heads(self.query.forward(x)?, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
-        let k = self.heads(self.key.forward(x)?, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
-        let v = self.heads(self.value.forward(x)?, self.spec.n_kv_heads, &None)?; // (batch, kv_heads, seq, head_dim)
+        let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x)?; // (batch, seq, heads · head_dim)
+        let q = self.heads(q, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
+        let k = self.heads(k, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
+        let v = self.heads(v, self.spec.n_kv_heads, &None)?; // (batch, kv_heads, seq, head_dim)
         let q = step.listener.see(Site::Q, q)?;
         let k = step.listener.see(Site::K, k)?;
         let v = step.listener.see(Site::V, v)?;

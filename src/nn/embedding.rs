@@ -10,6 +10,7 @@ use super::norm::Norm;
 use super::position::Absolute;
 use super::step::Positions;
 use crate::error::Result;
+use crate::kernels::Packed;
 use crate::spec::{self, Spec};
 use crate::weights::{Matrix, Param, Weights, gather_rows};
 
@@ -28,6 +29,7 @@ pub struct Embedding {
 enum Table {
     Dense(Tensor),           // (vocab, width)
     Quantised(Arc<QTensor>), // (vocab, width), rows dequantised as they are looked up
+    Packed(Arc<Packed>),     // (vocab, width), the same
 }
 
 impl Embedding {
@@ -36,6 +38,7 @@ impl Embedding {
         let table = match weights.table(Param::TokenEmbedding, (spec.vocab_size, width))? {
             Matrix::Dense(table) => Table::Dense(table),
             Matrix::Quantised(table) => Table::Quantised(table),
+            Matrix::Packed(table) => Table::Packed(table),
         };
         Ok(Self {
             table,
@@ -58,6 +61,7 @@ impl Embedding {
         let rows = match &self.table {
             Table::Dense(table) => table.index_select(&flat, 0)?,
             Table::Quantised(table) => gather_rows(table, &flat)?.to_dtype(self.dtype)?,
+            Table::Packed(table) => table.rows(&flat)?.to_dtype(self.dtype)?,
         };
         let mut x = rows.reshape((batch, seq, ()))?;
         if self.scale != 1.0 {
@@ -77,6 +81,7 @@ impl Embedding {
         match &self.table {
             Table::Dense(table) => Matrix::Dense(table.clone()),
             Table::Quantised(table) => Matrix::Quantised(table.clone()),
+            Table::Packed(table) => Matrix::Packed(table.clone()),
         }
     }
 }

@@ -7,6 +7,7 @@ use candle_nn::ops::sigmoid;
 use super::activation::Nonlinearity;
 use super::linear::Linear;
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::{Activation, Gating};
 use crate::weights::{Owner, Param, Weights};
 
@@ -91,16 +92,41 @@ impl Mlp {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let up = self.up.forward(x)?; // (batch, seq, hidden)
         let hidden = match &self.form {
-            Form::Plain(activation) => activation.forward(&up)?,
-            Form::Gated(gate, join) => join.forward(&gate.forward(x)?, up)?,
+            Form::Plain(activation) => activation.forward(&self.up.forward(x)?)?,
+            Form::Gated(gate, join) => self.gated_hidden(gate, join, x)?, // (batch, seq, hidden)
         };
         self.down.forward(&hidden)
+    }
+
+    /// What goes down: gate and up of `x`, joined.
+    fn gated_hidden(&self, gate: &Linear, join: &Gate, x: &Tensor) -> Result<Tensor> {
+        let fused = join.fused();
+        if let (Some(gate), Some(up)) = (gate.as_bare_packed(), self.up.as_bare_packed())
+            && let Some(activation) = fused
+            && let Some(hidden) = kernels::gated(x, gate, up, activation)?
+        {
+            return Ok(hidden);
+        }
+        let [gate, up] = Linear::forward_all([gate, &self.up], x)?;
+        if let Some(activation) = fused
+            && let Some(hidden) = kernels::activate_times(&gate, &up, activation)?
+        {
+            return Ok(hidden);
+        }
+        join.forward(&gate, up)
     }
 }
 
 impl Gate {
+    /// What the kernels call it, where they have it.
+    fn fused(&self) -> Option<kernels::Activation> {
+        match self {
+            Self::Plain(activation) => activation.fused(),
+            Self::Clamped { .. } => None,
+        }
+    }
+
     fn forward(&self, gate: &Tensor, up: Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Plain(activation) => (activation.forward(gate)? * up)?,

@@ -30,6 +30,7 @@ impl Absolute {
                 let shape = (spec.max_seq_len + offset, spec.dim);
                 let table = match weights.table(Param::PositionEmbedding, shape)? {
                     Matrix::Dense(table) => table,
+                    Matrix::Packed(table) => table.dense()?.to_dtype(weights.dtype())?,
                     Matrix::Quantised(table) => {
                         table.dequantize(weights.device())?.to_dtype(weights.dtype())?
                     }

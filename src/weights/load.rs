@@ -8,12 +8,14 @@ use candle_core::{DType, Device, Tensor};
 
 use super::account::Taken;
 use super::checkpoint::Checkpoint;
+use super::dtype::StoredDtype;
 use super::file::Stored;
 use super::layout::{Place, place};
 use super::param::{Layout, MXFP4_BLOCKS, MXFP4_SCALES, Names, Owner, Param, Stack};
 use super::part::Part;
 use super::read::Choice;
 use crate::error::{Error, Result};
+use crate::kernels::{Format, Packed};
 use crate::spec::Spec;
 
 /// A matrix (out, in), as it was stored or as it is computed with.
@@ -23,6 +25,19 @@ pub enum Matrix {
     Dense(Tensor),
     /// In ggml's blocks, on the run's device.
     Quantised(Arc<QTensor>),
+    /// In tiles for the kernels, on the CPU; products take and give f32.
+    Packed(Arc<Packed>),
+}
+
+/// How matrices are packed for the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// What dense matrices are packed as. Quantised ones keep their blocks' numbers.
+    pub dense: Format,
+    /// The same for the embedding and the head, which suffer most from rounding.
+    pub ends: Format,
+    /// Products of many rows may round activations to bf16.
+    pub rounded: bool,
 }
 
 /// A checkpoint, read through a name table. Where a method takes an [`Owner`], a layer (or `None`
@@ -36,6 +51,7 @@ pub struct Weights<'a> {
     device: Device,
     dtype: DType,
     dequantise: bool,
+    packing: Option<Packing>,
     pub(super) part: Part,
 }
 
@@ -69,7 +85,14 @@ impl<'a> Weights<'a> {
         dequantise: bool,
     ) -> Self {
         let (taken, part) = Default::default();
-        Self { checkpoint, names, taken, spec, device, dtype, dequantise, part }
+        let packing = None;
+        Self { checkpoint, names, taken, spec, device, dtype, dequantise, packing, part }
+    }
+
+    /// Matrices come packed from here on. Only on the CPU, and for what will only be read.
+    pub fn packed(mut self, packing: Packing) -> Self {
+        self.packing = Some(packing);
+        self
     }
 
     /// Where matrices go.
@@ -110,12 +133,33 @@ impl<'a> Weights<'a> {
             let matrix = Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
             return Ok(Matrix::Dense(matrix.to_device(&self.device)?));
         }
+        if let Some((format, rounded)) = self.pack_as(param, stored.info.dtype) {
+            let packed = self.checkpoint.packed(stored, &choice, format)?;
+            return Ok(Matrix::Packed(Arc::new(match rounded {
+                true => packed.rounded(),
+                false => packed,
+            })));
+        }
         if !self.dequantise
             && let Some(data) = self.checkpoint.quantised(stored, &choice, &self.device)?
         {
             return Ok(Matrix::Quantised(data));
         }
         Ok(Matrix::Dense(self.checkpoint.dense(stored, &choice, self.dtype, &self.device)?))
+    }
+
+    /// The format that a matrix is packed in, and whether its products may round.
+    fn pack_as(&self, param: Param, stored: StoredDtype) -> Option<(Format, bool)> {
+        let packing = self.packing?;
+        match (stored, param) {
+            (_, Param::PositionEmbedding) => None, // rows are added, never multiplied
+            (StoredDtype::Mxfp4, _) if !self.dequantise => None, // becomes Q8_0 blocks
+            (StoredDtype::Quantised(dtype), _) if !self.dequantise => {
+                Some((Format::of_ggml(dtype)?, true))
+            }
+            (_, Param::TokenEmbedding | Param::Head) => Some((packing.ends, packing.rounded)),
+            _ => Some((packing.dense, packing.rounded)),
+        }
     }
 
     /// An embedding table, `shape` = (rows, dim); a quantised one stays so, see

@@ -26,6 +26,6 @@ pub use checkpoint::{Checkpoint, Format};
 pub use dtype::StoredDtype;
 pub use file::TensorInfo;
 pub use gguf::GgufMetadata;
-pub use load::{Matrix, Weights};
+pub use load::{Matrix, Packing, Weights};
 pub use param::{Entry, Layout, Names, Owner, Param, Stack, bare, packed, plain, stored};
 pub use quantised::gather_rows;

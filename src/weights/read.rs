@@ -16,6 +16,7 @@ use super::file::Stored;
 use super::mxfp4;
 use crate::error::{Error, Result};
 use crate::kernels::map::Map;
+use crate::kernels::{Format, Packed, Packer};
 
 /// Elements mapped at a time.
 const WINDOW: usize = 1 << 22;
@@ -108,6 +109,50 @@ impl Checkpoint {
             true => Ok(Some(Arc::new(data.tensor(dtype, shape, device)?))),
             false => Ok(None),
         }
+    }
+
+    /// The choice in tiles, without a dense copy on the way where rows lie as they are needed.
+    pub(super) fn packed(
+        &self,
+        stored: &Stored,
+        choice: &Choice,
+        format: Format,
+    ) -> Result<Packed> {
+        let (rows, columns) = (choice.n_rows(), choice.columns.len());
+        if choice.transposed
+            || columns != stored.row_len()
+            || choice.stride != 1
+            || stored.info.dtype == StoredDtype::Mxfp4
+        {
+            let dense = self.dense(stored, choice, DType::F32, &Device::Cpu)?;
+            return Packed::of_tensor(format, &dense);
+        }
+        let mut packer = Packer::new(format, rows, columns);
+        let row_bytes = self.row_bytes(stored) as usize;
+        let mut row = 0;
+        self.for_each(stored, &choice.rows, &mut |bytes| {
+            match stored.info.dtype {
+                StoredDtype::Quantised(dtype) if Format::of_ggml(dtype) == Some(format) => {
+                    packer.blocks(row, bytes);
+                }
+                StoredDtype::Quantised(dtype) => {
+                    let numbers = Blocks::numbers(bytes, dtype, columns)?;
+                    packer.f32(row, &numbers.to_vec1::<f32>()?);
+                }
+                StoredDtype::BF16 => packer.bf16(row, bytes),
+                other => {
+                    let mut numbers: Vec<f32> =
+                        Vec::with_capacity(bytes.len() / row_bytes * columns);
+                    if !decode(other, bytes, &mut numbers) {
+                        return Err(self.not_a_float(stored));
+                    }
+                    packer.f32(row, &numbers);
+                }
+            }
+            row += bytes.len() / row_bytes;
+            Ok(())
+        })?;
+        Ok(packer.done())
     }
 
     /// A small tensor's numbers, in f32; `None` where there is no such tensor. For tables that
@@ -241,6 +286,15 @@ impl Blocks {
         let skip = data.as_ptr() as usize % 2;
         data.resize(skip, 0);
         Self(data, skip)
+    }
+
+    /// Rows of blocks, dequantised.
+    fn numbers(rows: &[u8], dtype: GgmlDType, row_len: usize) -> Result<Tensor> {
+        let shape = (rows.len() / (row_len / dtype.block_size() * dtype.type_size()), row_len);
+        let mut blocks = Self::with_capacity(rows.len());
+        blocks.0.extend_from_slice(rows);
+        let tensor = blocks.tensor(dtype, shape, &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        Ok(tensor.flatten_all()?)
     }
 
     fn tensor(&self, dtype: GgmlDType, shape: (usize, usize), device: &Device) -> Result<QTensor> {

@@ -62,6 +62,7 @@ fn dense(matrix: Matrix) -> Tensor {
     match matrix {
         Matrix::Dense(tensor) => tensor,
         Matrix::Quantised(tensor) => tensor.dequantize(&Device::Cpu).unwrap(),
+        Matrix::Packed(packed) => packed.dense().unwrap(),
     }
 }
 

@@ -109,10 +109,10 @@ proptest! {
         if cut { bad.truncate(at) } else { bad[at] = with }
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("tokenizer.json"), bad).unwrap();
-        if let Ok(Some(tokenizer)) = Tokenizer::from_folder(dir.path()) {
-            if let Ok(ids) = tokenizer.encode("Once upon 🦙", true) {
-                let _ = tokenizer.decode(&ids, false);
-            }
+        if let Ok(Some(tokenizer)) = Tokenizer::from_folder(dir.path())
+            && let Ok(ids) = tokenizer.encode("Once upon 🦙", true)
+        {
+            let _ = tokenizer.decode(&ids, false);
         }
     }
 

@@ -8,8 +8,8 @@ use taper::text::{ChatTemplate, Message, RenderOptions};
 use super::{fetched, golden, json};
 
 /// Every case of a file; what differs, in words.
-fn differences(file: &Path) -> (usize, Vec<String>) {
-    let mut count = 0;
+fn differences(file: &Path) -> (usize, usize, Vec<String>) {
+    let (mut count, mut equal) = (0, 0);
     let mut wrong = Vec::new();
     for template in json(file).as_array().unwrap() {
         let name = template["name"].as_str().unwrap();
@@ -30,8 +30,11 @@ fn differences(file: &Path) -> (usize, Vec<String>) {
                 }
             };
             match (ours, case["text"].as_str()) {
-                (Ok(ours), Some(theirs)) if ours == theirs => {}
-                (Err(_), None) => {}
+                (Ok(ours), Some(theirs)) if ours == theirs => equal += 1,
+                (Err(_), None) => equal += 1,
+                // Where Python trips over a type (`None` is not iterable), Jinja here goes on.
+                (Ok(_), None) if tripped(case) => {}
+                _ if ESCAPED.contains(&name) && case["tools"].is_array() => {}
                 (ours, theirs) => wrong.push(format!(
                     "{name} {number}\n  ours:   {ours:?}\n  theirs: {:?}",
                     theirs.unwrap_or_else(|| case["refused"].as_str().unwrap())
@@ -39,7 +42,16 @@ fn differences(file: &Path) -> (usize, Vec<String>) {
             }
         }
     }
-    (count, wrong)
+    (count, equal, wrong)
+}
+
+/// Adds to text that it declared `safe`: Jinja2 then escapes the rest for HTML, even where escaping
+/// is off. The model was never trained on that.
+const ESCAPED: [&str; 1] = ["meetkai-functionary-medium-v3.1"];
+
+fn tripped(case: &Value) -> bool {
+    let refused = case["refused"].as_str().unwrap();
+    ["TypeError", "UndefinedError", "AttributeError"].iter().any(|kind| refused.starts_with(kind))
 }
 
 fn messages(case: &Value) -> Vec<Message> {
@@ -64,15 +76,15 @@ fn options(case: &Value) -> RenderOptions {
 
 #[test]
 fn each_feature_renders_as_in_transformers() {
-    let (count, wrong) = differences(&golden("templates.json"));
-    assert!(count > 100);
+    let (count, equal, wrong) = differences(&golden("templates.json"));
+    assert!(equal > 300);
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn published_templates_render_as_in_transformers() {
     let Some(file) = fetched("templates.json") else { return };
-    let (count, wrong) = differences(&file);
-    eprintln!("{} of {count} renderings of published templates are equal", count - wrong.len());
+    let (count, equal, wrong) = differences(&file);
+    eprintln!("{equal} of {count} renderings of published templates are equal");
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -60,14 +60,7 @@ pub(super) fn phimoe(reader: &Reader<'_>, map: &mut Keys) {
 
 pub(super) fn granitemoe(reader: &Reader<'_>, map: &mut Keys) {
     numbers(reader, map);
-    for (key, name) in [
-        ("embedding_scale", "embedding_multiplier"),
-        ("residual_scale", "residual_multiplier"),
-        ("attention.scale", "attention_multiplier"),
-        ("logit_scale", "logits_scaling"),
-    ] {
-        map.extend(reader.number(key).map(|number| (name.into(), json!(number))));
-    }
+    super::dense::granite(reader, map);
 }
 
 pub(super) fn gpt_oss(reader: &Reader<'_>, map: &mut Keys) {

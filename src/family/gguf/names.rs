@@ -1,4 +1,4 @@
-//! Where llama.cpp keeps a decoder's parameters: the same names for every architecture, and three
+//! Where llama.cpp keeps a decoder's parameters: the same names for every architecture, and a few
 //! ways in which they lie there.
 
 use crate::weights::{Layout, Names, Param, Stack, plain, stored};
@@ -7,11 +7,13 @@ const STACK: Layout = Layout::Stacked(Stack::Plain);
 
 /// llama.cpp's names, the same for every architecture.
 macro_rules! names {
-    (heads: $heads:expr, norms: $norms:expr) => {
+    (heads: $heads:expr, norms: $norms:expr, own: $($own:expr),*) => {
         Names {
             prefixes: &[""],
             entries: &[
+                $($own,)*
                 plain(Param::TokenEmbedding, "token_embd"),
+                plain(Param::EmbeddingNorm, "token_embd_norm"),
                 plain(Param::PositionEmbedding, "position_embd"),
                 stored(Param::AttentionNorm, "blk.{}.attn_norm", $norms),
                 stored(Param::Query, "blk.{}.attn_q", $heads),
@@ -57,6 +59,19 @@ macro_rules! names {
     };
 }
 
-pub(super) const PLAIN: Names = names!(heads: Layout::Plain, norms: Layout::Plain);
-pub(super) const PERMUTED: Names = names!(heads: Layout::PermutedHeads, norms: Layout::Plain);
-pub(super) const GEMMA: Names = names!(heads: Layout::Plain, norms: Layout::PlusOne);
+pub(super) const PLAIN: Names = names!(heads: Layout::Plain, norms: Layout::Plain, own:);
+pub(super) const PERMUTED: Names = names!(heads: Layout::PermutedHeads, norms: Layout::Plain, own:);
+/// Norms of 1 + weight, the 1 added.
+pub(super) const PLUS_ONE: Names = names!(heads: Layout::Plain, norms: Layout::PlusOne, own:);
+/// Gate and up as one matrix.
+pub(super) const FUSED: Names = names!(
+    heads: Layout::Plain, norms: Layout::Plain, own:
+    stored(Param::Gate, "blk.{}.ffn_up", Layout::FusedGateUp),
+    stored(Param::Up, "blk.{}.ffn_up", Layout::FusedGateUp)
+);
+/// Where there are two norms, the second is the attention's.
+pub(super) const FALCON: Names = names!(
+    heads: Layout::Plain, norms: Layout::Plain, own:
+    plain(Param::AttentionNorm, "blk.{}.attn_norm_2"),
+    plain(Param::MlpNorm, "blk.{}.attn_norm")
+);

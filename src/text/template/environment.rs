@@ -2,7 +2,7 @@
 //! methods that templates call. It knows no messages.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind, from_args};
+use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{AutoEscape, Environment, Error as JinjaError, ErrorKind, State, Value};
 
 use serde_json::Value as Json;
@@ -117,12 +117,10 @@ fn generation_blocks(source: &str) -> String {
     text
 }
 
-/// As in Python, text is a sequence too.
+/// As in Jinja2, text is a sequence too, and so is what is undefined.
 fn is_sequence(value: &Value) -> bool {
-    matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String
-    )
+    use ValueKind::{Iterable, Map, Seq, String, Undefined};
+    matches!(value.kind(), Seq | Iterable | Map | String | Undefined)
 }
 
 /// Python's methods: those here, then those of minijinja-contrib.
@@ -153,15 +151,15 @@ fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, 
         "partition" => {
             let (separator,): (&str,) = from_args(args)?;
             match text.split_once(separator) {
-                Some((before, after)) => strings([before, separator, after]),
-                None => strings([text, "", ""]),
+                Some((before, after)) => tuple([before, separator, after]),
+                None => tuple([text, "", ""]),
             }
         }
         "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             match text.rsplit_once(separator) {
-                Some((before, after)) => strings([before, separator, after]),
-                None => strings(["", "", text]),
+                Some((before, after)) => tuple([before, separator, after]),
+                None => tuple(["", "", text]),
             }
         }
         "rsplit" => rsplit(text, args)?,
@@ -191,6 +189,10 @@ fn rsplit(text: &str, args: &[Value]) -> Result<Value, JinjaError> {
     };
     parts.reverse();
     Ok(strings(parts))
+}
+
+fn tuple(parts: [&str; 3]) -> Value {
+    Value::from(Tuple::from(parts.map(Value::from)))
 }
 
 fn strings<'a>(parts: impl IntoIterator<Item = &'a str>) -> Value {
