@@ -5,8 +5,9 @@
     python scripts/golden_drift.py --all              # every case
     python scripts/golden_drift.py tests/golden/llama/yarn
 
-One number a site, its largest over the layers, and the same of the root mean square:
-`{dtype: {site: [max, rms]}}`, over eight prompts, for one is too much a matter of luck: the ids of the case's
+One number a site, its largest over the layers, of the largest difference and of the typical position's mean
+difference (the median over positions, for a token that goes to another expert is no matter of rounding):
+`{dtype: {site: [max, mean]}}`, over eight prompts, for one is too much a matter of luck: the ids of the case's
 reference.safetensors, turned by 0 to 7 places. tests/parity.rs holds taper's 16-bit runs to 1.5 times that.
 """
 
@@ -22,6 +23,18 @@ import reference
 
 PROMPTS = 8
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "golden"
+
+
+def typical(narrow: dict, wide: dict) -> dict:
+    """Per site the largest difference, and the median over positions of the mean."""
+
+    def apart(a, b):
+        off = torch.where(a == b, 0.0, (a.double() - b.double()).abs())
+        rows = off.transpose(1, 2) if off.ndim == 4 else off  # the position comes second
+        each = rows.flatten(0, 1).flatten(1).mean(-1)
+        return [float(f"{x:.3e}") for x in (off.max().item(), each.median().item())]
+
+    return {name: apart(x, wide[name]) for name, x in narrow.items() if name != "ids"}
 
 
 def by_site(drift: dict) -> dict:
@@ -41,9 +54,17 @@ def traces(folder: Path, dtype: str) -> dict:
     return {name: torch.cat([trace[name] for trace in each]) for name in each[0]}
 
 
+def loads(folder: Path) -> bool:
+    """Can transformers load a case as it is stored? Not MXFP4 on a CPU, nor a family that it lacks."""
+    config = json.loads((folder / "config.json").read_text())
+    return "quantization_config" not in config and config["model_type"] in transformers.CONFIG_MAPPING
+
+
 def write(folder: Path):
+    if not loads(folder):
+        return
     wide = traces(folder, "f32")
-    drifts = {dtype: by_site(reference.drift(traces(folder, dtype), wide)) for dtype in ("bf16", "f16")}
+    drifts = {dtype: by_site(typical(traces(folder, dtype), wide)) for dtype in ("bf16", "f16")}
     text = json.dumps(drifts).replace('"f16"', '\n"f16"').replace('"bf16"', '\n"bf16"').replace("}}", "}\n}")
     (folder / "drift.json").write_text(text + "\n")
 

@@ -85,6 +85,7 @@ fn print(out: &mut impl Write, args: &Args, plan: Plan, mut scores: Scores) -> a
         "nll_error": scores.nll_error,
         "perplexity": scores.perplexity,
         "perplexity_error": scores.perplexity_error,
+        "guide_perplexity": scores.guide_perplexity,
         "window": plan.window,
         "stride": plan.stride,
     });

@@ -45,12 +45,7 @@ pub fn explain(
     first: &Difference,
     judge: &Judge,
 ) -> Result<Vec<Cause>> {
-    let layers = model.spec().layers.len();
-    let layer = match (first.at.layer, first.at.site) {
-        (Some(layer), _) => layer,
-        (None, Site::Embed) => 0,
-        (None, _) => layers - 1,
-    };
+    let layer = layer_of(model, first.at);
     let evidence = Evidence { spec: model.spec(), layer, ours, theirs };
     let stage = Stage { model, theirs, first: first.at, layer };
     let mut causes = Vec::new();
@@ -69,6 +64,26 @@ pub fn explain(
     // Those that put the whole layer right come first, then by what is left.
     causes.sort_by(|a, b| a.then.is_some().cmp(&b.then.is_some()).then(a.max.total_cmp(&b.max)));
     Ok(causes)
+}
+
+/// How a site differs where its stage is given the reference's own numbers up to it: what came
+/// before cannot be why.
+///
+/// # Errors
+/// As [`explain`].
+pub(super) fn alone(model: &Model, theirs: &Trace, at: At) -> Result<Option<Difference>> {
+    let stage = Stage { model, theirs, first: at, layer: layer_of(model, at) };
+    let differences = stage.run(&Edit::none(model.spec()))?;
+    Ok(differences.into_iter().find(|d| d.at == at))
+}
+
+/// The layer whose stage computes a site.
+fn layer_of(model: &Model, at: At) -> usize {
+    match (at.layer, at.site) {
+        (Some(layer), _) => layer,
+        (None, Site::Embed) => 0,
+        (None, _) => model.spec().layers.len() - 1,
+    }
 }
 
 fn cause(trap: &Trap, says: String, was: f32, max: f32, then: Option<At>) -> Cause {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::logits::{log_sum_exp, rows};
-use super::windows::{Plan, Reader};
+use super::windows::{Plan, Reader, Window};
 use crate::error::{Error, Result};
 use crate::nn::Decoder;
 
@@ -37,6 +37,9 @@ pub struct Scores {
     pub perplexity: f64,
     /// Its standard error, by the slope of exp.
     pub perplexity_error: f64,
+    /// The perplexity as Hugging Face's guide sums it up: a mean of the windows' means, each
+    /// weighed with one token less than the window has left to predict.
+    pub guide_perplexity: f64,
 }
 
 /// Scores a text; `progress` hears how many tokens were predicted since it last heard.
@@ -56,7 +59,8 @@ pub fn score(
     }
     let mut logprobs: Vec<Option<f64>> = vec![None; ids.len()];
     let mut reader = Reader::new(decoder, plan.window);
-    for window in plan.windows(ids.len()) {
+    let windows = plan.windows(ids.len());
+    for window in &windows {
         reader.clear();
         // The last token predicts nothing in here.
         let mut at = window.begin;
@@ -75,7 +79,23 @@ pub fn score(
             at = next;
         }
     }
-    Ok(summed(ids, logprobs))
+    let guide_perplexity = as_the_guide(&windows, &logprobs);
+    Ok(Scores { guide_perplexity, ..summed(ids, logprobs) })
+}
+
+/// The perplexity by the guide's weights.
+fn as_the_guide(windows: &[Window], logprobs: &[Option<f64>]) -> f64 {
+    let (mut sum, mut weights, mut done) = (0.0, 0.0, 0);
+    for window in windows {
+        let found = logprobs[window.first..window.end].iter().flatten().map(|logprob| -logprob);
+        let (nll, _, _) = mean(found);
+        let weight = (window.end - done - 1) as f64;
+        sum += nll * weight;
+        weights += weight;
+        done = window.end;
+    }
+    // A text of which every window predicts one token has no such weights.
+    if weights > 0.0 { (sum / weights).exp() } else { f64::NAN }
 }
 
 fn summed(ids: &[u32], logprobs: Vec<Option<f64>>) -> Scores {
@@ -95,6 +115,7 @@ fn summed(ids: &[u32], logprobs: Vec<Option<f64>>) -> Scores {
         nll_error,
         perplexity,
         perplexity_error: perplexity * nll_error,
+        guide_perplexity: f64::NAN,
     }
 }
 

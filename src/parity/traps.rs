@@ -48,6 +48,11 @@ pub(super) struct Edit {
 }
 
 impl Edit {
+    /// Nothing is otherwise.
+    pub(super) fn none(spec: &Spec) -> Self {
+        Self::new(String::new(), spec.clone())
+    }
+
     fn new(says: String, spec: Spec) -> Self {
         Self { says, spec, relaid: None, changed: None }
     }
