@@ -250,7 +250,7 @@ fn a_reference_of_another_model_or_prompt_is_refused() {
 
 #[test]
 fn sixteen_bits_are_rounding_by_pytorchs_yardstick_only() {
-    let options = LoadOptions { dtype: Some(DType::BF16), ..LoadOptions::default() };
+    let options = LoadOptions { dtype: Some(DType::BF16), plain: true, ..LoadOptions::default() };
     let model = Model::load(golden("llama/yarn"), &options).unwrap();
     let mut theirs = reference("llama/yarn");
     assert_eq!(compared(&model, &theirs).verdict, Verdict::Different);
