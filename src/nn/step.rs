@@ -38,6 +38,18 @@ impl<'a> Step<'a> {
     }
 }
 
+impl Step<'static> {
+    /// `seq` tokens after `start` others, which nobody holds or listens to.
+    pub(crate) fn without_cache(start: usize, seq: usize, device: &Device) -> Result<Self> {
+        Ok(Self {
+            positions: Positions::new(start, seq, start + seq, &[], device)?,
+            masks: Masks::new(start, seq, &[], None, device.clone()),
+            cache: None,
+            listener: Listener::new(None),
+        })
+    }
+}
+
 /// Where the tokens of one forward pass stand.
 #[derive(Debug)]
 pub(crate) struct Positions {
