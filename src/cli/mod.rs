@@ -1,5 +1,6 @@
 //! The command line: one thin file per command. Parse, one library call, print.
 
+mod attend;
 mod bench;
 mod chat;
 mod generate;
@@ -11,6 +12,7 @@ mod progress;
 mod prompts;
 mod pull;
 mod sampling;
+mod text;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ enum Command {
     Generate(Box<generate::Args>),
     Chat(chat::Args),
     Inspect(inspect::Args),
+    Attend(Box<attend::Args>),
     Pull(pull::Args),
     Bench(bench::Args),
 }
@@ -40,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(*args),
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Attend(args) => attend::run(*args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
     };

@@ -149,7 +149,8 @@ pub fn attend(
         keep(Of::All, all)?;
     }
     let views = layers.iter().flat_map(|layer| {
-        let group = spec.layers[*layer].attention.n_heads / spec.layers[*layer].attention.n_kv_heads;
+        let group =
+            spec.layers[*layer].attention.n_heads / spec.layers[*layer].attention.n_kv_heads;
         collected[*layer].iter().map(move |head| head.view(*layer, group))
     });
     Ok(Attended {

@@ -61,10 +61,9 @@ impl LayerView {
         let shared = self.n_heads / self.n_kv_heads.max(1);
         let mut words = vec![match shared {
             1 => format!("{} heads", self.n_heads),
-            _ => format!(
-                "{} heads, {} kv heads ({shared} share one)",
-                self.n_heads, self.n_kv_heads
-            ),
+            _ => {
+                format!("{} heads, {} kv heads ({shared} share one)", self.n_heads, self.n_kv_heads)
+            }
         }];
         words.push(match self.window {
             Some(window) => format!("window of {window}"),

@@ -2,10 +2,15 @@
 
 mod attention;
 mod colour;
+mod escape;
+mod font;
 mod layer;
 mod map;
+mod png;
+mod scene;
 mod statistics;
 mod summary;
+mod svg;
 pub mod table;
 mod terminal;
 mod tokens;
@@ -13,9 +18,12 @@ mod watch;
 
 pub use attention::{Attended, HeadView, Look, Of, Plan, QueryView, attend};
 pub use colour::{Ground, Rgb, colour};
+pub use escape::{escape, script_json};
 pub use layer::LayerView;
 pub use map::Map;
+pub use png::png;
 pub use statistics::{Spread, Statistics};
 pub use summary::{LayerGroup, Summary};
+pub use svg::svg;
 pub use terminal::{Room, heat, padded, width};
 pub use tokens::{Token, shortened, visible};

@@ -84,7 +84,11 @@ pub fn queries(head: &HeadView, labels: &[String]) -> String {
     let mut out = format!("head {}.{}, each query's keys\n", head.layer, head.head);
     for row in &head.queries {
         let looks = row.top.iter().map(|look| {
-            format!("{} {}", padded(&format!("{} {}", look.key, label(look.key)), 20), percent(look.weight))
+            format!(
+                "{} {}",
+                padded(&format!("{} {}", look.key, label(look.key)), 20),
+                percent(look.weight)
+            )
         });
         let query = padded(&format!("{:>5} {}", row.query, label(row.query)), WIDE + 6);
         let _ = writeln!(out, "{query} → {}", looks.collect::<Vec<_>>().join("  "));
