@@ -3,9 +3,12 @@
 mod attend;
 mod bench;
 mod chat;
+mod edits;
 mod generate;
+mod heads;
 mod inspect;
 mod interrupt;
+mod lens;
 mod options;
 mod output;
 mod progress;
@@ -32,6 +35,8 @@ enum Command {
     Chat(chat::Args),
     Inspect(inspect::Args),
     Attend(Box<attend::Args>),
+    Lens(Box<lens::Args>),
+    Heads(heads::Args),
     Pull(pull::Args),
     Bench(bench::Args),
 }
@@ -44,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Attend(args) => attend::run(*args),
+        Command::Lens(args) => lens::run(*args),
+        Command::Heads(args) => heads::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
     };

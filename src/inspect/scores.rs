@@ -93,17 +93,11 @@ impl Trial {
     }
 }
 
-/// Scores every head on `texts`, each of which ends with two equal runs of `period` tokens;
-/// `progress` hears of each text.
+/// Scores every head on `texts`, each of which ends with two equal runs of `period` tokens.
 ///
 /// # Errors
 /// A text shorter than two runs; as [`Decoder::run`].
-pub fn score(
-    decoder: &Decoder,
-    texts: &[Vec<u32>],
-    period: usize,
-    progress: &mut dyn FnMut(),
-) -> Result<Vec<HeadScores>> {
+pub fn score(decoder: &Decoder, texts: &[Vec<u32>], period: usize) -> Result<Vec<HeadScores>> {
     let layers = &decoder.spec().layers;
     let mut sums: Vec<Vec<Scores>> =
         layers.iter().map(|layer| vec![Scores::default(); layer.attention.n_heads]).collect();
@@ -121,7 +115,6 @@ pub fn score(
             }
             Ok(())
         })?;
-        progress();
     }
     let heads = sums.into_iter().enumerate().flat_map(|(layer, heads)| {
         let scored = move |(head, scores)| HeadScores { layer, head, scores };
@@ -140,6 +133,16 @@ impl Scores {
         self.sink += at(0);
         self.local += (query.saturating_sub(LOCAL - 1)..=query).map(at).sum::<f64>();
         self.entropy += Spread::of(sight).entropy * share;
+    }
+
+    /// Adds `share` of `other`.
+    pub(super) fn add_share(&mut self, other: &Scores, share: f64) {
+        self.induction += other.induction * share;
+        self.previous += other.previous * share;
+        self.duplicate += other.duplicate * share;
+        self.sink += other.sink * share;
+        self.local += other.local * share;
+        self.entropy += other.entropy * share;
     }
 
     /// Scores by name, as tables and pages show them.

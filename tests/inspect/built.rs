@@ -100,7 +100,7 @@ fn scores(tensors: &Tensors) -> Vec<HeadScores> {
         assert!(text[1..].iter().all(|id| *id > 1));
     }
     assert_eq!(texts, trial.texts().unwrap(), "the same seed");
-    score(&decoder(&spec, tensors), &texts, PERIOD, &mut || {}).unwrap()
+    score(&decoder(&spec, tensors), &texts, PERIOD).unwrap()
 }
 
 #[test]

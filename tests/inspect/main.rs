@@ -96,7 +96,7 @@ fn scores_statistics_and_lens_are_pytorchs() {
     for (name, case) in cases() {
         let (model, ids) = (load(&name), ids(&case));
         let period = case["period"].as_u64().unwrap() as usize;
-        let scored = score(&model.decoder, &[ids.clone()], period, &mut || {}).unwrap();
+        let scored = score(&model.decoder, &[ids.clone()], period).unwrap();
         let (heads, _) = maps(&model, &ids);
         let theirs = case["heads"].as_array().unwrap();
         assert_eq!(scored.len(), theirs.len(), "{name}");
