@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::text::{Looked, TextArgs, window, writable, write};
 use crate::error::{Error, Result};
-use crate::inspect::{Attended, Of, Plan, attend, heat, png, svg, table};
+use crate::inspect::{Attended, Of, Plan, attend, heat, page, png, svg, table};
 use crate::nn::Site;
 use crate::parity::record;
 
@@ -44,13 +44,16 @@ pub(crate) struct Args {
     /// A picture with text
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Every head of every layer, the lens and the ranking, as one page to click through
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["layer", "head"])]
+    html: Option<PathBuf>,
     /// Queries, keys, values, patterns and weighted sums, as a trace
     #[arg(long, value_name = "FILE")]
     safetensors: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let files = [&args.png, &args.svg, &args.safetensors];
+    let files = [&args.png, &args.svg, &args.html, &args.safetensors];
     files.into_iter().flatten().try_for_each(|path| writable(path))?;
     let looked = args.text.load()?;
     let room = window(args.plain || args.json);
@@ -69,6 +72,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         plan.validate(looked.model.spec())?;
         trace(&args, &looked)?.write(path)?;
         args.text.model.say(format!("{}: written", path.display()));
+    }
+    if let Some(path) = &args.html {
+        let page = page(&looked.model, &looked.ids, looked.prompt)?;
+        write(path, page.as_bytes(), &args.text.model)?;
     }
     let mut picture = None;
     let wanted = wanted(&args);

@@ -4,11 +4,11 @@
 pub type Rgb = [u8; 3];
 
 /// From nothing to all, even in lightness, told apart without telling red from green.
-const NIGHT: [Rgb; 6] =
+pub(super) const NIGHT: [Rgb; 6] =
     [[14, 16, 28], [45, 30, 94], [126, 36, 122], [206, 60, 90], [246, 138, 62], [252, 236, 150]];
 
 /// The same on paper.
-const PAPER: [Rgb; 6] = [
+pub(super) const PAPER: [Rgb; 6] = [
     [255, 255, 255],
     [226, 234, 246],
     [164, 196, 230],

@@ -12,7 +12,7 @@ use crate::model::Model;
 const POINTS: usize = 24;
 
 /// What is to be found out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Questions {
     /// Tokens of the run that is said twice.
     pub period: usize,
