@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::text::{Looked, TextArgs, window, writable, write};
 use crate::error::{Error, Result};
-use crate::inspect::{Attended, Of, Plan, attend, heat, page, png, svg, table};
+use crate::inspect::{Attended, Of, Plan, attend, heat, page, png, svg, table, title};
 use crate::nn::Site;
 use crate::parity::record;
 
@@ -115,7 +115,7 @@ fn wanted(args: &Args) -> Of {
 
 /// What is said above a picture, and below that.
 fn caption(looked: &Looked, seen: &Attended, of: Of) -> (String, Vec<String>) {
-    let name = &looked.model.name;
+    let name = title(&looked.model);
     let tokens = looked.ids.len();
     let layer = |number: usize| {
         let layer = seen.layers.iter().find(|layer| layer.layer == number);
@@ -128,7 +128,7 @@ fn caption(looked: &Looked, seen: &Attended, of: Of) -> (String, Vec<String>) {
             layer(number),
         ),
         Of::Head(number, head) => {
-            let title = format!("{name}: head {number}.{head}, {tokens} tokens");
+            let heading = format!("{name}: head {number}.{head}, {tokens} tokens");
             let view = seen.heads.iter().find(|view| (view.layer, view.head) == (number, head));
             let numbers = view.map(|view| {
                 let s = &view.statistics;
@@ -137,7 +137,7 @@ fn caption(looked: &Looked, seen: &Attended, of: Of) -> (String, Vec<String>) {
                     view.kv_head, s.entropy, s.first, s.previous, s.own, s.distance
                 )
             });
-            (title, layer(number).into_iter().chain(numbers).collect())
+            (heading, layer(number).into_iter().chain(numbers).collect())
         }
     }
 }

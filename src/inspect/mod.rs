@@ -36,6 +36,6 @@ pub use summary::{LayerGroup, Summary};
 pub use survey::{Curve, Questions, Survey, survey, trial};
 pub use svg::svg;
 pub use terminal::{Room, heat, padded, width};
-pub use tokens::{Token, shortened, visible};
+pub use tokens::{Token, shortened, title, visible};
 pub use viewer::{MOST_TOKENS, page};
 pub use worth::{Bench, Instead, Worth, least_first, moved, shuffled};

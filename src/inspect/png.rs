@@ -6,13 +6,16 @@ use super::map::Map;
 use super::scene::{LETTER, SAMPLE, Scene, Text};
 use crate::error::{Error, Result};
 
+/// Pixels along a dot of a letter, so that it is read on fine screens too.
+const DOT: usize = 2;
+
 /// `map` with its tokens, as the bytes of a PNG.
 ///
 /// # Errors
 /// A picture larger than PNG can be.
 pub fn png(map: &Map, labels: &[String], title: &str, notes: &[String]) -> Result<Vec<u8>> {
     let scene = Scene::new(map, labels, title, notes);
-    let (width, height) = (scene.width, scene.height);
+    let (width, height) = (scene.width * DOT, scene.height * DOT);
     let mut canvas = Canvas { width, height, pixels: vec![255; width * height * 3] };
     let pixels = scene.pixels();
     for (at, pixel) in pixels.chunks_exact(3).enumerate() {
@@ -49,38 +52,30 @@ struct Canvas {
 }
 
 impl Canvas {
-    fn set(&mut self, x: usize, y: usize, colour: Rgb) {
-        if x < self.width && y < self.height {
-            self.pixels[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
-        }
-    }
-
+    /// Inks a square of the scene, `side` of its units along.
     fn fill(&mut self, x: usize, y: usize, side: usize, colour: Rgb) {
-        for at in 0..side * side {
-            self.set(x + at % side, y + at / side, colour);
+        for y in (y * DOT..(y + side) * DOT).take_while(|y| *y < self.height) {
+            for x in (x * DOT..(x + side) * DOT).take_while(|x| *x < self.width) {
+                self.pixels[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
+            }
         }
     }
 
     fn write(&mut self, text: &Text) {
         let length = text.text.chars().count() * LETTER;
+        let start = if text.ends { text.x.saturating_sub(length) } else { text.x };
         for (at, c) in text.text.chars().enumerate() {
-            for (row, dots) in dots(c).iter().enumerate() {
+            for (across, dots) in dots(c).iter().enumerate() {
                 for column in (0..WIDTH).filter(|column| dots[*column]) {
-                    let (along, across) = (at * LETTER + column, row);
-                    let (x, y) = match (text.turned, text.ends) {
-                        (true, _) => {
-                            ((text.x + across).checked_sub(HEIGHT / 2), text.y.checked_sub(along))
+                    let along = at * LETTER + column;
+                    let (x, y) = match text.turned {
+                        true => {
+                            ((start + across).checked_sub(HEIGHT / 2), text.y.checked_sub(along))
                         }
-                        (false, true) => (
-                            (text.x + along).checked_sub(length),
-                            (text.y + across).checked_sub(HEIGHT / 2),
-                        ),
-                        (false, false) => {
-                            (Some(text.x + along), (text.y + across).checked_sub(HEIGHT / 2))
-                        }
+                        false => (Some(start + along), (text.y + across).checked_sub(HEIGHT / 2)),
                     };
                     if let (Some(x), Some(y)) = (x, y) {
-                        self.set(x, y, [40, 44, 52]);
+                        self.fill(x, y, 1, [40, 44, 52]);
                     }
                 }
             }

@@ -30,6 +30,15 @@ impl Token {
     }
 }
 
+/// What a model is called in a title: a hub's id as it is, of a path on this machine the last part.
+pub fn title(model: &Model) -> String {
+    let path = std::path::Path::new(&model.name);
+    match path.file_name().filter(|_| path.exists()) {
+        Some(last) => last.to_string_lossy().into_owned(),
+        None => model.name.clone(),
+    }
+}
+
 /// `text` in one line, as it stands but for what would not show: a space is `·`, a line's end `⏎`,
 /// a tab `⇥`; other control characters, and those that turn the direction of writing, are written
 /// as `\u{202e}`.

@@ -12,7 +12,7 @@ use super::lens::{Reading, Residuals};
 use super::pack::{Depth, blob, thumbnail, triangle};
 use super::scores::HeadScores;
 use super::survey::{Questions, survey};
-use super::tokens::Token;
+use super::tokens::{Token, title};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -76,7 +76,7 @@ pub fn page(model: &Model, ids: &[u32], prompt: usize) -> Result<String> {
     let readings = residuals.read(&model.decoder, 0..ids.len(), GUESSES)?;
     blobs.push_str(&blob("lens", lens(model, &readings).to_string().as_bytes())?);
     let data = data(model, ids, prompt, &seen, depth)?;
-    Ok(assemble(&format!("{}: attention", model.name), &data, &blobs))
+    Ok(assemble(&format!("{}: attention", title(model)), &data, &blobs))
 }
 
 fn assemble(title: &str, data: &Value, blobs: &str) -> String {
@@ -115,7 +115,7 @@ fn data(model: &Model, ids: &[u32], prompt: usize, seen: &Attended, depth: Depth
     let scored = if period < 2 { None } else { survey(model, &questions, &mut || Ok(())).ok() };
     let scored = scored.map(|survey| survey.heads);
     Ok(json!({
-        "name": model.name,
+        "name": title(model),
         "family": model.family,
         "prompt": prompt,
         "tokens": labelled.collect::<Vec<_>>(),

@@ -5,9 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod browser;
 mod built;
 mod commands;
 mod pictures;
+mod viewer;
 
 use std::ops::ControlFlow;
 

@@ -4,11 +4,11 @@ const ROW = 22;
 /** With more tokens than this, only the chosen one's lines are drawn. */
 const ALL_LINES = 120;
 
-function wire(query, key, weight, width, strong) {
+/** A line in a box 100 wide, which the page stretches. */
+function wire(query, key, weight, strong) {
   const [from, to] = [query * ROW + ROW / 2, key * ROW + ROW / 2];
-  const bend = width / 2;
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", `M0 ${from}C${bend} ${from} ${bend} ${to} ${width} ${to}`);
+  path.setAttribute("d", `M0 ${from}C50 ${from} 50 ${to} 100 ${to}`);
   path.setAttribute("stroke-width", (0.6 + weight * (strong ? 7 : 3)).toFixed(2));
   path.setAttribute("stroke-opacity", (strong ? 0.25 + 0.75 * weight : 0.06 + 0.5 * weight).toFixed(3));
   return path;
@@ -18,11 +18,13 @@ async function linesView(main) {
   const map = await weights(sourceName());
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("aria-hidden", "true");
+  svg.setAttribute("viewBox", `0 0 100 ${count * ROW}`);
+  svg.setAttribute("preserveAspectRatio", "none");
   const list = (side) => make("ol", { class: side, "aria-label": side === "queries" ? "Who looks" : "At what" },
     ...tokens.map((_, at) => make("li", {}, make("button", {
       type: "button", "aria-pressed": false, "data-at": at,
       onpointerenter: () => hover(side, at), onfocus: () => hover(side, at),
-      onclick: () => { const off = pinned(side, at); state[other(side)] = undefined; state[one(side)] = off ? undefined : at; keep(); draw(); },
+      onclick: () => pin(side, at),
     }, token(at)))));
   const queries = list("queries");
   const keys = list("keys");
@@ -38,7 +40,13 @@ async function linesView(main) {
   let over;
   const one = (side) => (side === "queries" ? "query" : "key");
   const other = (side) => (side === "queries" ? "key" : "query");
-  const pinned = (side, at) => state[one(side)] === at && state[other(side)] === undefined;
+  const pin = (side, at) => {
+    const off = state[one(side)] === at && state[other(side)] === undefined;
+    state[other(side)] = undefined;
+    state[one(side)] = off ? undefined : at;
+    keep();
+    draw();
+  };
   const hover = (side, at) => { over = { side, at }; draw(); };
 
   function chosen() {
@@ -48,7 +56,6 @@ async function linesView(main) {
   }
 
   function draw() {
-    const width = svg.clientWidth || 200;
     const pick = chosen();
     const paths = [];
     const shade = { queries: new Float32Array(count), keys: new Float32Array(count) };
@@ -56,9 +63,10 @@ async function linesView(main) {
       for (let key = 0; key <= query; key++) {
         const weight = map.at(query, key);
         const strong = pick && (pick.side === "queries" ? query : key) === pick.at;
-        if (strong) (pick.side === "queries" ? shade.keys : shade.queries)[pick.side === "queries" ? key : query] = weight;
+        if (strong && pick.side === "queries") shade.keys[key] = weight;
+        if (strong && pick.side === "keys") shade.queries[query] = weight;
         if (weight < Math.max(state.threshold, 0.005) || !(strong || (!pick && count <= ALL_LINES))) continue;
-        paths.push(wire(query, key, weight, width, strong));
+        paths.push(wire(query, key, weight, strong));
       }
     }
     svg.replaceChildren(...paths);

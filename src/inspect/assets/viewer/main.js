@@ -11,8 +11,8 @@ function read() {
     state[name] = kept.has(name) && Number.isFinite(value) && value >= 0 ? value : undefined;
   }
   state.threshold ??= 0.05;
-  state.view = kept.get("view") in VIEWS ? kept.get("view") : "wall";
-  state.sort = kept.get("sort") in SCORES ? kept.get("sort") : "";
+  state.view = Object.hasOwn(VIEWS, kept.get("view")) ? kept.get("view") : "wall";
+  state.sort = Object.hasOwn(SCORES, kept.get("sort")) ? kept.get("sort") : "";
   if (kept.get("theme")) document.documentElement.dataset.theme = kept.get("theme") === "dark" ? "dark" : "light";
   if (!data.layers.some((layer) => layer.layer === state.layer)) state.layer = undefined;
   if (!headOf(state.layer, state.head)) state.head = undefined;

@@ -7,7 +7,7 @@ function layout(width) {
   const longest = Math.min(Math.max(...tokens.map((one) => one.label.length)), 14);
   const named = Math.floor((Math.min(width, 900) - longest * LETTER - 10) / count) >= 11;
   const room = named ? Math.ceil(longest * LETTER) + 10 : 34;
-  const cell = Math.min(Math.max(Math.floor((Math.min(width, 900) - room) / count), 1), 30);
+  const cell = Math.min(Math.max(Math.floor((Math.min(width, 900) - room) / count), 1), 40);
   const fitted = Math.min(cell * count, width - room);
   return { named, room, side: cell === 1 ? fitted : cell * count };
 }
@@ -131,7 +131,8 @@ async function mapView(main) {
   };
   canvas.addEventListener("pointermove", (event) => {
     const cell = place.side / count;
-    const at = (offset) => Math.floor((offset * (canvas.clientWidth ? (place.room + place.side + 2) / canvas.clientWidth : 1) - place.room) / cell);
+    const shrunk = (place.room + place.side + 2) / canvas.clientWidth;
+    const at = (offset) => Math.floor((offset * shrunk - place.room) / cell);
     const [query, key] = [at(event.offsetY), at(event.offsetX)];
     if (key >= 0 && key <= query && query < count) choose(query, key);
   });
