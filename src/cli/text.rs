@@ -77,10 +77,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8], model: &ModelArgs) -> Result<()> 
     Ok(())
 }
 
-/// Can this file be written? Asked before anything is computed; a new file is left empty.
+/// Can this file be written? Asked before anything is computed; nothing is left behind.
 pub(crate) fn writable(path: &Path) -> Result<()> {
+    let is_new = !path.exists();
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map(|_| ()).map_err(|error| Error::file(path, error))
+    let done = opened.and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) });
+    done.map_err(|error| Error::file(path, error))
 }
 
 fn size(bytes: usize) -> String {

@@ -28,13 +28,16 @@ pub(super) fn divergence((p, p_lse): (&[f32], f64), (q, q_lse): (&[f32], f64)) -
 
 /// The `count` largest, the largest first, the lower id of equals.
 pub(super) fn largest(logits: &[f32], count: usize) -> Vec<usize> {
-    let mut ids: Vec<usize> = (0..logits.len()).collect();
-    let order = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
-    let count = count.min(ids.len());
-    if count < ids.len() {
-        ids.select_nth_unstable_by(count, order);
+    let mut top: Vec<usize> = Vec::with_capacity(count + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (id, logit) in logits.iter().enumerate() {
+        if top.len() == count && *logit <= least {
+            continue;
+        }
+        let place = top.partition_point(|other| logits[*other] >= *logit);
+        top.insert(place, id);
+        top.truncate(count);
+        least = top.last().map_or(least, |id| logits[*id]);
     }
-    ids.truncate(count);
-    ids.sort_by(order);
-    ids
+    top
 }

@@ -42,13 +42,25 @@ pub(super) fn triangle(map: &Map, depth: Depth) -> Vec<u8> {
     let rows = (0..map.side).map(|row| &map.values[row * map.side..=row * map.side + row]);
     let level = |most: f32| move |weight: &f32| (weight.clamp(0.0, 1.0).sqrt() * most).round();
     match depth {
-        Depth::Coarse => rows.flatten().map(level(255.0)).map(|level| level as u8).collect(),
+        Depth::Coarse => {
+            rows.flatten().map(level(255.0)).map(|level| coarse(level as u8)).collect()
+        }
         Depth::Fine => {
             let levels: Vec<u16> =
                 rows.flatten().map(level(65535.0)).map(|level| level as u16).collect();
             let high = levels.iter().map(|level| (level >> 8) as u8);
             high.chain(levels.iter().map(|level| *level as u8)).collect()
         }
+    }
+}
+
+/// Near 0 a square root tells weights apart that differ by less than 0.004, which is all that a
+/// byte can promise near 1. Fewer levels there deflate to far less.
+fn coarse(level: u8) -> u8 {
+    match level {
+        0..32 => (level + 4) / 8 * 8,
+        32..64 => (level + 2) / 4 * 4,
+        level => level,
     }
 }
 

@@ -7,9 +7,10 @@ function layout(width) {
   const longest = Math.min(Math.max(...tokens.map((one) => one.label.length)), 14);
   const named = Math.floor((Math.min(width, 900) - longest * LETTER - 10) / count) >= 11;
   const room = named ? Math.ceil(longest * LETTER) + 10 : 34;
-  const cell = Math.min(Math.max(Math.floor((Math.min(width, 900) - room) / count), 1), 40);
-  const fitted = Math.min(cell * count, width - room);
-  return { named, room, side: cell === 1 ? fitted : cell * count };
+  // Whole pixels a cell where that wastes little; a long text fills the width.
+  const free = Math.min(width, 900, Math.max(window.innerHeight - 170, 420)) - room - 2;
+  const cell = Math.min(Math.floor(free / count), 40);
+  return { named, room, side: cell < 4 ? free : cell * count };
 }
 
 function drawMap(canvas, map, place) {
