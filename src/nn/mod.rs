@@ -16,6 +16,7 @@ mod mlp;
 mod norm;
 mod position;
 mod probe;
+mod recorder;
 mod rope;
 mod step;
 
@@ -30,3 +31,4 @@ pub use look::Rows;
 pub use mlp::Mlp;
 pub use norm::Norm;
 pub use probe::{At, Probe, Site};
+pub use recorder::Recorder;

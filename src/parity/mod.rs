@@ -4,5 +4,6 @@
 mod compare;
 mod trace;
 
+pub use crate::nn::Recorder;
 pub use compare::{Difference, compare};
-pub use trace::{Recorder, Trace, record};
+pub use trace::{Trace, record};

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::nn::{At, Decoder, Probe, Run};
+use crate::nn::{At, Decoder, Recorder, Run};
 
 /// The activations of one forward pass.
 ///
@@ -54,32 +54,6 @@ impl Trace {
         tensors.insert("ids".into(), Tensor::new(self.ids.clone(), &Device::Cpu)?);
         safetensors::serialize_to_file(tensors, Some(self.metadata.clone()), path)
             .map_err(|e| Error::file(path, e))
-    }
-}
-
-/// A probe that keeps what it is asked to.
-pub struct Recorder<W> {
-    wants: W,
-    /// What was seen, f32 on the CPU.
-    pub sites: BTreeMap<At, Tensor>,
-}
-
-impl<W: Fn(At) -> bool> Recorder<W> {
-    /// Keeps the sites that `wants` answers yes for.
-    pub fn new(wants: W) -> Self {
-        Self { wants, sites: BTreeMap::new() }
-    }
-}
-
-impl<W: Fn(At) -> bool> Probe for Recorder<W> {
-    fn wants(&self, at: At) -> bool {
-        (self.wants)(at)
-    }
-
-    fn visit(&mut self, at: At, x: &Tensor) -> Result<Option<Tensor>> {
-        let kept = x.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
-        self.sites.insert(at, kept);
-        Ok(None)
     }
 }
 
