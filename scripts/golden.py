@@ -23,6 +23,8 @@ from safetensors import safe_open
 from golden_cases import CASES, Case
 from golden_gguf import GGUF_CASES, make_blocks, make_gguf
 from golden_make import make
+from golden_moe import MOE_CASES
+from golden_more import MORE_CASES
 
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
@@ -83,7 +85,7 @@ def main():
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    makers = [(family, case, make) for family, listed in CASES.items() for case in listed]
+    makers = [(family, case, make) for family, listed in (CASES | MORE_CASES | MOE_CASES).items() for case in listed]
     makers += [("gguf", case, make_gguf) for case in GGUF_CASES] + [("gguf", Case("blocks", {}), make_blocks)]
     cases = [
         (family, case, maker)

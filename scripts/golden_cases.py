@@ -16,8 +16,11 @@ class Case:
     trace: int = 10  # length of the traced prompt
     shard: str | None = None  # a size above which weights go to another file
     pickled: bool = False  # pytorch_model.bin instead of safetensors
+    stacked: bool = False  # experts in one tensor, as transformers 5 has them in memory
+    packed: bool = False  # experts in MXFP4
     cache_differs: bool = False  # transformers itself gives other logits with a cache than without
     model_type: str | None = None  # where the family's folder has another name
+    kin: dict | None = None  # keys to set once it is computed: the family is a special case of model_type's
     seed: str | None = None
 
 

@@ -19,12 +19,16 @@ import transformers
 from gguf import GGMLQuantizationType as Q
 from tokenizers.pre_tokenizers import ByteLevel
 
+import golden_gguf_dense as dense
+import golden_gguf_moe
 import reference
 from golden_cases import GPT2, SMALL, rope
 from golden_make import randomise, references, rng
 
 LEGACY = (Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0)
 K_QUANTS = (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K)
+# Architectures whose query and key rows are permuted.
+PERMUTED = ("llama", "granitemoe", *dense.PERMUTED)
 # Where in a K block its f16 scales stand.
 SCALES = {Q.Q2_K: (80, 82), Q.Q3_K: (108,), Q.Q4_K: (0, 2), Q.Q5_K: (0, 2), Q.Q6_K: (208,)}
 
@@ -41,6 +45,7 @@ class GgufCase:
     trace: int = 9
     lengths: tuple = (1, 12)
     cache_differs: bool = False
+    model_type: str | None = None  # where transformers' name is another
 
 
 TEMPLATE = "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}</s>{% endfor %}"
@@ -124,6 +129,7 @@ GGUF_CASES = [
         keys=lambda writer: writer.add_add_space_prefix(False),
     ),
 ]
+GGUF_CASES += [GgufCase(**case) for case in golden_gguf_moe.CASES + dense.CASES]
 
 
 # --- vocabularies -----------------------------------------------------------------------------------
@@ -170,22 +176,26 @@ def add_vocabulary(writer, case: GgufCase, tokens, scores, types, merges):
 
 def stored(arch: str, config, name: str, x: np.ndarray) -> np.ndarray:
     """A tensor of transformers' as llama.cpp's converter writes it."""
-    if arch == "llama" and (heads := permuted_heads(config, name)):
+    if arch in PERMUTED and (heads := permuted_heads(config, name)):
         halves = x.reshape(heads, 2, x.shape[0] // heads // 2, *x.shape[1:])
         return halves.swapaxes(1, 2).reshape(x.shape)
     if arch == "gpt2" and is_conv1d(name):
         return np.ascontiguousarray(x.T)
-    return x + 1 if arch == "gemma2" and name.endswith("norm.weight") else x
+    if (order := dense.thirds(arch, config, name)) is not None:
+        return x[order]
+    return x + 1 if arch in dense.PLUS_ONE and name.endswith("norm.weight") else x
 
 
 def restored(arch: str, config, name: str, x: np.ndarray) -> np.ndarray:
     """The way back."""
-    if arch == "llama" and (heads := permuted_heads(config, name)):
+    if arch in PERMUTED and (heads := permuted_heads(config, name)):
         pairs = x.reshape(heads, x.shape[0] // heads // 2, 2, *x.shape[1:])
         return pairs.swapaxes(1, 2).reshape(x.shape)
     if arch == "gpt2" and is_conv1d(name):
         return np.ascontiguousarray(x.T)
-    return x - 1 if arch == "gemma2" and name.endswith("norm.weight") else x
+    if (order := dense.thirds(arch, config, name)) is not None:
+        return x[np.argsort(order)]
+    return x - 1 if arch in dense.PLUS_ONE and name.endswith("norm.weight") else x
 
 
 def permuted_heads(config, name: str) -> int:
@@ -218,7 +228,7 @@ def quantise(x: np.ndarray, kind: Q, key) -> np.ndarray:
 
 
 def kind_of(case: GgufCase, name: str, x: np.ndarray) -> Q:
-    if x.ndim == 1 or name.endswith("_norm.weight") or name.startswith("position_embd"):
+    if x.ndim == 1 or name.endswith(("_norm.weight", ".bias")) or name.startswith("position_embd"):
         return Q.F32
     return next((case.types[part] for part in name.split(".") if part in case.types), case.types.get(""))
 
@@ -228,7 +238,8 @@ def kind_of(case: GgufCase, name: str, x: np.ndarray) -> Q:
 
 def make_gguf(_family: str, case: GgufCase, folder: Path):
     tokens, *rest = vocabulary(case.vocabulary, case.config["vocab_size"])
-    config = transformers.AutoConfig.for_model(case.arch, **case.config | ({"vocab_size": len(tokens)} if tokens else {}))
+    sizes = {"vocab_size": len(tokens)} if tokens else {}
+    config = transformers.AutoConfig.for_model(case.model_type or case.arch, **case.config | sizes)
     model = transformers.AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="eager"
     ).eval()
@@ -243,6 +254,8 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
     add_vocabulary(writer, case, tokens, *rest)
     if factors := frequency_factors(case.arch, config):
         writer.add_tensor("rope_freqs.weight", np.array(factors, np.float32))
+    if case.arch not in dense.ARCHITECTURES:
+        golden_gguf_moe.add_rope_factors(writer, config)
     write_tensors(writer, case, config, model, key)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -253,20 +266,29 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
 
 def write_tensors(writer, case: GgufCase, config, model, key):
     """Writes every tensor, and sets the model's to what was written."""
-    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, case.arch.upper()), config.num_hidden_layers)
+    arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == case.arch)
+    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    find = lambda name: names.get_name(name, try_suffixes=(".weight", ".bias"))
+    named = lambda name: find(name) or find(name.removeprefix("transformer."))
     with torch.no_grad():
+        stacked = dense.write_stacks(writer, case.arch, model)
         for name, parameter in model.named_parameters():
-            x = stored(case.arch, config, name, parameter.numpy())
-            to = names.get_name(name, try_suffixes=(".weight", ".bias"))
-            kind = kind_of(case, to, x)
-            blocks = quantise(np.ascontiguousarray(x, np.float32), kind, (*key, to))
-            raw = None if kind in (Q.F32, Q.F16) else kind
-            writer.add_tensor(to, blocks, raw_dtype=raw)
-            values = gguf.quants.dequantize(blocks, kind).reshape(x.shape)
-            parameter.copy_(torch.from_numpy(restored(case.arch, config, name, values).copy()))
+            if id(parameter) in stacked:
+                continue
+            for to, part in golden_gguf_moe.parts(case.arch, name, parameter) or [(named(name), parameter)]:
+                x = stored(case.arch, config, name, part.numpy())
+                kind = kind_of(case, to, x)
+                blocks = quantise(np.ascontiguousarray(x, np.float32), kind, (*key, to))
+                raw = None if kind in (Q.F32, Q.F16) else kind
+                writer.add_tensor(to, blocks, raw_dtype=raw)
+                values = gguf.quants.dequantize(blocks, kind).reshape(x.shape)
+                part.copy_(torch.from_numpy(restored(case.arch, config, name, values).copy()))
 
 
 def add_parameters(writer, arch: str, config):
+    if arch in dense.ARCHITECTURES:
+        writer.add_file_type(gguf.LlamaFileType.GUESSED)
+        return dense.add_parameters(writer, arch, config)
     if arch == "gpt2":
         writer.add_block_count(config.n_layer)
         writer.add_context_length(config.n_positions)
@@ -284,9 +306,10 @@ def add_parameters(writer, arch: str, config):
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_file_type(gguf.LlamaFileType.GUESSED)
-    if arch != "qwen2":
-        writer.add_key_length(config.head_dim)
-        writer.add_value_length(config.head_dim)
+    golden_gguf_moe.add_parameters(writer, arch, config)
+    if arch != "qwen2" and (head_dim := getattr(config, "head_dim", None)):
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
     if arch == "gemma2":  # neither its rotary base nor its score scale is written
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
@@ -301,7 +324,7 @@ def add_parameters(writer, arch: str, config):
     writer.add_rope_freq_base(scaling["rope_theta"])
     if arch == "llama":
         writer.add_vocab_size(config.vocab_size)
-        writer.add_rope_dimension_count(config.head_dim)
+        writer.add_rope_dimension_count(config.head_dim or config.hidden_size // config.num_attention_heads)
 
 
 def frequency_factors(arch: str, config) -> list:

@@ -11,8 +11,10 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+import golden_drift
 import reference
 from golden_cases import Case
+from golden_moe import pack, packable
 
 STORED = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 # Norms whose stored weight is added to one.
@@ -37,13 +39,16 @@ def draw(name: str, shape, key, model_type: str, conv1d: bool) -> np.ndarray:
         if leaf == "bias":
             return 0.3 * x
         return 0.25 * x + (0.0 if model_type in OFFSET_NORMS else 1.0)
-    if len(shape) == 1:
+    if leaf == "sinks":
+        return x + 1.0
+    if len(shape) == 1 or leaf.endswith("_bias"):
         return 0.3 * x
     if is_embedding(name):
         return x * (3 / math.sqrt(shape[1]) if model_type in SCALED_EMBEDDINGS else 0.7)
     if leaf == "weight" and ("lm_head" in name or "embed_out" in name):
         return x * 3 / math.sqrt(shape[1])
-    fan_in = shape[0] if conv1d else shape[-1]
+    transposed = conv1d or (model_type == "gpt_oss" and len(shape) == 3)
+    fan_in = shape[-2] if transposed else shape[-1]
     return x * 1.5 / math.sqrt(fan_in)
 
 
@@ -103,6 +108,14 @@ def write_config(folder: Path, case: Case):
             raise SystemExit(f"error: {folder}: {name} was {before.get(name)} and is read as {after.get(name)}")
 
 
+def write_kin(folder: Path, case: Case):
+    """The config of a family that transformers does not read."""
+    path = folder / "config.json"
+    config = as_v4(json.loads(path.read_text()), case.scaling_type) | {"architectures": None} | case.kin
+    config = dict(sorted({k: v for k, v in config.items() if k not in case.drop}.items()))
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def plain(value):
     """Without the old name of rope_type, which is kept beside the new one."""
     return {k: v for k, v in value.items() if k != "type"} if isinstance(value, dict) else value
@@ -115,14 +128,22 @@ def make(family: str, case: Case, folder: Path):
     config = transformers.AutoConfig.for_model(case.model_type or family, **copy.deepcopy(case.config))
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     randomise(model, (family, case.seed or case.name), STORED[case.stored])
+    if case.packed:
+        packable(model)
     model.to(STORED[case.stored])
     extra = {"max_shard_size": case.shard} if case.shard else {}
-    model.save_pretrained(folder, **extra)
+    model.save_pretrained(folder, save_original_format=not case.stacked, **extra)
     if case.pickled:
         pickle(folder, case)
-    write_config(folder, case)
+    if not case.kin:
+        write_config(folder, case)
     model = reference.load(folder)
+    if case.kin:
+        write_kin(folder, case)
+    if case.packed:
+        pack(folder)
     references((family, case.name), case, folder, model, reference.metadata(folder, model, "f32"))
+    golden_drift.write(folder)
     for path in folder.iterdir():
         path.chmod(0o644)
 

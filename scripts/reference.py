@@ -3,6 +3,7 @@
 
     python scripts/reference.py MODEL "prompt" -o ref.safetensors
     python scripts/reference.py MODEL --ids 1,2,3 -o ref.safetensors --dtype bf16 --sites q,k --layers 0,5
+    python scripts/reference.py MODEL "prompt" -o ref.safetensors --yardstick bf16,f16 --greedy 32
 
 MODEL is a folder, a GGUF file or a hub id. The model runs in eval mode with eager attention, without a
 cache. Nothing of it is re-implemented: sites are read off by hooks, by watching the softmax of each
@@ -16,13 +17,19 @@ The file holds `ids` (batch, seq) and one tensor a site, `embed`, `final_norm`, 
     scores pattern                                                (batch, heads, seq, keys)
     logits                                                        (batch, seq, vocab)
 
-q and k are what positions are applied to (after a norm on them, where that comes first) and q_pos and
+An ALiBi bias is given relative to the query's own position, 0 on the diagonal, whatever constant a family
+adds per query. q and k are what positions are applied to (after a norm on them, where that comes first) and q_pos and
 k_pos what is multiplied, whole heads in both; without rotation the two are equal. scores are scaled,
 capped, biased and masked; masked entries are -inf. attn_out and mlp_out are what is added to the residual
-stream, after a norm or factor of their own. resid_mid exists unless the branches are parallel.
+stream, after a norm or factor of their own. resid_mid exists unless the branches are parallel, and final_norm
+unless there is none (OPT-350m).
 
 The metadata name the model (`fingerprint`: SHA-256 over the bytes of config.json and then of the weight
-files in the order of their names, or of the GGUF file), the prompt, the dtype and the versions.
+files in the order of their names, or of the GGUF file), the prompt, the dtype and the versions. Two more are
+JSON: `drift`, how far PyTorch's own 16-bit run is from its f32 run, `{dtype: {site: [max, mean]}}`, the yardstick
+for what is rounding (always in a 16-bit reference, in one of f32 with --yardstick); and `greedy`, the
+continuation by the likeliest token with a cache: `ids`, the `seconds` in each place, and the `margins`, logit of
+the first less logit of the second.
 
 The trace is checked against itself before it is written: softmax(scores) is the pattern, the pattern
 times v is z, scaled q_pos·k_pos is the scores, the residual stream is the sum of its parts, and the head
@@ -75,7 +82,7 @@ class Layout:
     final_norm: str | None = "model.norm"
     attn: str = "self_attn"  # its input is attn_in
     attn_out: str | None = None  # its output is attn_out; default: attn's
-    mid: str = "post_attention_layernorm"  # its input is resid_mid
+    mid: str | Callable = "post_attention_layernorm"  # its input is resid_mid; may depend on the config
     mlp: str = "mlp"  # its input is mlp_in
     mlp_out: str | None = None  # its output is mlp_out; default: mlp's
     parallel: Callable = never
@@ -91,17 +98,68 @@ def sandwich(attn_norm: str, mid: str, mlp_norm: str) -> Layout:
 
 PRE = Layout()
 GPT2 = Layout("transformer.h", "transformer.ln_f", "attn", mid="ln_2")
-GPTJ = Layout("transformer.h", "transformer.ln_f", "attn", mid="mlp", parallel=always)
+GPTJ = Layout("transformer.h", "transformer.ln_f", "attn", parallel=always)
 POST = Layout(attn_out="post_attention_layernorm", mid="mlp", mlp_out="post_feedforward_layernorm")
 GEMMA2 = sandwich("post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
-COHERE = Layout(mid="mlp", parallel=always)
+PARALLEL = Layout(parallel=always)
+
+
+def granite_scale(config) -> float:
+    return config.residual_multiplier
+
 
 LAYOUTS = {
+    "apertus": Layout(mid="feedforward_layernorm"),
+    "bloom": Layout(
+        "transformer.h",
+        "transformer.ln_f",
+        "self_attention",
+        attn_out="self_attention.dense",
+        mlp_out="mlp.dense_4h_to_h",
+        residual_from_norm=lambda c: c.apply_residual_connection_post_layernorm,
+    ),
+    "codegen": GPTJ,
+    "cohere": PARALLEL,
+    "cohere2": PARALLEL,
+    "exaone4": POST,
+    "falcon": Layout(
+        "transformer.h",
+        "transformer.ln_f",
+        "self_attention",
+        parallel=lambda c: c.new_decoder_architecture or c.parallel_attn,
+    ),
+    "gemma2": GEMMA2,
+    "gemma3_text": GEMMA2,
+    "glm4": sandwich("post_self_attn_layernorm", "post_attention_layernorm", "post_mlp_layernorm"),
     "gpt2": GPT2,
+    "gpt_bigcode": GPT2,
+    "gpt_neo": GPT2,
     "gpt_neox": Layout(
         "gpt_neox.layers", "gpt_neox.final_layer_norm", "attention", parallel=lambda c: c.use_parallel_residual
     ),
-    "gemma2": GEMMA2,
+    "gptj": GPTJ,
+    "granite": Layout(branch_scale=granite_scale),
+    "granitemoe": Layout(mlp="block_sparse_moe", branch_scale=granite_scale),
+    "mpt": Layout(
+        "transformer.blocks", "transformer.norm_f", "attn", mid="norm_2", mlp="ffn", mlp_out="ffn.down_proj"
+    ),
+    "olmo2": POST,
+    "olmo3": POST,
+    "opt": Layout(
+        "model.decoder.layers",
+        "model.decoder.final_layer_norm",
+        mid=lambda c: "final_layer_norm" if c.do_layer_norm_before else "fc1",
+        mlp="fc1",
+        mlp_out="fc2",
+        query_prescaled=True,
+        norm_after=(lambda c: not c.do_layer_norm_before, "self_attn_layer_norm", "final_layer_norm"),
+    ),
+    "persimmon": Layout(final_norm="model.final_layernorm"),
+    "phi": Layout(final_norm="model.final_layernorm", parallel=always),
+    "stablelm": Layout(parallel=lambda c: c.use_parallel_residual),
+    "xglm": Layout(
+        final_norm="model.layer_norm", mid="final_layer_norm", mlp="fc1", mlp_out="fc2", query_prescaled=True
+    ),
 }
 
 
@@ -144,7 +202,7 @@ class Attending(TorchFunctionMode):
             return out
         name = getattr(func, "__name__", "")
         if name in self.PRODUCTS:
-            left, right = args[-2:]
+            left, right = args[-2:] if len(args) > 1 else (kwargs["batch1"], kwargs["batch2"])
             if "pattern" not in self.found:
                 self.found["query"], self.found["key"] = left, right.transpose(-1, -2)
             elif "z" not in self.found:
@@ -180,7 +238,8 @@ class Tracer:
             self.note_input(mlp, index, "mlp_in")
             self.note_output(at(layer, layout.mlp_out or layout.mlp), index, "mlp_out")
             if not layout.parallel(self.config):
-                self.note_input(at(layer, layout.mid), index, "resid_mid")
+                mid = layout.mid if isinstance(layout.mid, str) else layout.mid(self.config)
+                self.note_input(at(layer, mid), index, "resid_mid")
             self.handles.append(attn.register_forward_pre_hook(self.attention_begins))
             self.handles.append(attn.register_forward_hook(self.attention_ends(index)))
         if layout.final_norm and at(self.model, layout.final_norm) is not None:
@@ -251,8 +310,11 @@ class Tracer:
             q, k = self.rotated["q"], unrepeat(self.rotated["k"], n_kv)
             # Partial rotation: the rest of each head passes unchanged.
             q, k = (torch.cat([a, b[..., a.shape[-1] :]], -1) for a, b in ((q, query), (k, key)))
-        limit = torch.finfo(self.model.dtype).min / 2
-        scores = scores.masked_fill(scores < limit, -math.inf)
+        # The mask is the dtype's least number, which some families divide by √head_dim afterwards.
+        scores = scores.masked_fill(scores < torch.finfo(self.model.dtype).min / 32, -math.inf)
+        if is_alibi(config):
+            extra = scores.double() - products_of(module, query, key.repeat_interleave(heads // n_kv, 1))
+            scores = (scores.double() - extra.diagonal(dim1=-2, dim2=-1)[..., None]).to(scores.dtype)
         pattern = pattern.to(value.dtype)
         sites = {"q": q, "k": k, "v": value, "q_pos": query, "k_pos": key}
         return sites | {"scores": scores, "pattern": pattern, "z": z}
@@ -264,7 +326,7 @@ class Tracer:
         return x.reshape(x.shape[0], -1, heads, x.shape[-1]).transpose(1, 2)
 
     @torch.no_grad()
-    def run(self, ids: torch.Tensor) -> dict:
+    def run(self, ids: torch.Tensor, verify: bool = True) -> dict:
         self.trace, self.batch = {}, ids.shape[0]
         with self.watch:
             logits = self.model(input_ids=ids, use_cache=False).logits
@@ -278,7 +340,8 @@ class Tracer:
             if name.split(".")[-1] in ("mlp_in", "mlp_out", "resid_mid"):
                 trace[name] = trace[name].reshape(*shape[:2], -1)
         trace["ids"], trace["embed"], trace["logits"] = ids, trace["0.resid_pre"].clone(), logits
-        check(self, trace)
+        if verify:
+            check(self, trace)
         return {name: x.contiguous() for name, x in trace.items()}
 
 
@@ -340,36 +403,41 @@ def check(tracer: Tracer, trace: dict):
         check_residual(i, config, layer, layout, get, same)
         if i + 1 < len(tracer.layers) and not torch.equal(get("resid_post"), trace[f"{i + 1}.resid_pre"]):
             raise SystemExit(f"error: {config.model_type}: {i}: resid_post is not the next layer's resid_pre")
-    if "final_norm" in trace and getattr(getattr(model, "model", None), "decoder", None) is None:
+    if "final_norm" in trace:
+        project = getattr(getattr(getattr(model, "model", None), "decoder", None), "project_out", None)
         with torch.no_grad():
-            logits = model.get_output_embeddings()(trace["final_norm"])
-        logits = logits * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+            x = project(trace["final_norm"]) if project else trace["final_norm"]
+            logits = model.get_output_embeddings()(x)
+        logits = logits * (getattr(config, "logit_scale", None) or 1.0) / getattr(config, "logits_scaling", 1.0)
         if cap := getattr(config, "final_logit_softcapping", None):
             logits = torch.tanh(logits / cap) * cap
         same("logits and head(final_norm)", trace["logits"], logits)
 
 
-def check_scores(what, config, attn, layout, get, spread, same):
-    scores, products = get("scores").double(), get("q_pos").double() @ spread(get("k_pos")).transpose(-1, -2)
+def products_of(attn, query, key):
+    """Scaled q·k, in f64."""
     scale = 1.0
     for name in ("scaling", "softmax_scale", "inv_norm_factor"):
         scale = getattr(attn, name, None) or scale
     if hasattr(attn, "scale_attn"):
         scale = 1 / float(attn.scale_attn)
-    products = products * scale
+    return query.double() @ key.double().transpose(-1, -2) * scale
+
+
+def check_scores(what, config, attn, layout, get, spread, same):
+    scores, products = get("scores").double(), products_of(attn, get("q_pos"), spread(get("k_pos")))
     if cap := getattr(attn, "attn_logit_softcapping", None):
         products = torch.tanh(products / cap) * cap
     seen = scores > -math.inf
     extra = torch.where(seen, scores - products, 0.0)
     if is_alibi(config):
-        # A bias linear in the key's position, with a slope per head; take it off as found in the last row.
-        if extra.shape[-1] > 1:
-            slope = (extra[..., -1, -1] - extra[..., -1, 0]) / (extra.shape[-1] - 1)
-            bias = slope[..., None, None] * torch.arange(extra.shape[-1])
-            shift = (extra - bias)[..., :1]
-            extra = torch.where(seen, extra - bias - shift, 0.0)
-        else:
-            extra = extra * 0
+        # A bias linear in the distance, with a slope per head; take it off as found in the last row.
+        positions = torch.arange(extra.shape[-1], dtype=torch.float64)
+        distance = positions - positions[:, None]
+        slope = -extra[..., -1, 0] / max(1, extra.shape[-1] - 1)
+        extra = torch.where(seen, extra - slope[..., None, None] * distance, 0.0)
+        if config.model_type == "falcon":  # which rounds it to bf16, whatever the model's dtype
+            extra = torch.where(extra.abs() <= 2.0**-7 * (slope[..., None, None] * distance).abs(), 0.0, extra)
     same(what, extra + products, products)
 
 
@@ -437,16 +505,36 @@ def resolve(name: str) -> Path:
     return folder
 
 
+def source(path: Path) -> dict:
+    """What transformers' loaders are given for a folder or a GGUF file."""
+    if path.is_file():
+        return {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    return {"pretrained_model_name_or_path": path}
+
+
 def load(path: Path, dtype: str = "f32"):
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    extra = {}
-    if path.is_file():
-        path, extra = path.parent, {"gguf_file": path.name}
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        path, dtype=DTYPES[dtype], attn_implementation="eager", **extra
+        dtype=DTYPES[dtype], attn_implementation="eager", **source(path)
     )
+    widths = [getattr(model.config, f"{name}_size", None) or 0 for name in ("hidden", "intermediate", "moe_intermediate")]
+    if model._can_set_experts_implementation() and (dtype != "f32" or any(width % 4 for width in widths)):
+        model.set_experts_implementation("eager")  # the grouped product asks for rows of 16 bytes
+    if getattr(model.config, "alibi", False):
+        once(model)
     return model.eval()
+
+
+def once(model):
+    """Falcon's eager attention adds the ALiBi bias that its mask already holds (transformers 5.23); as published, and
+    with sdpa, it is added once. So the layers get a bias of zero."""
+
+    def hook(_module, args, kwargs):
+        return args, kwargs | {"alibi": torch.zeros_like(kwargs["alibi"])}
+
+    for layer in model.transformer.h:
+        layer.self_attention.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 def metadata(path: Path, model, dtype: str, prompt: str = "") -> dict:
@@ -460,6 +548,41 @@ def metadata(path: Path, model, dtype: str, prompt: str = "") -> dict:
     }
 
 
+# --- the yardstick, and the greedy continuation -----------------------------------------------------
+
+
+def drift(narrow: dict, wide: dict) -> dict:
+    """How far a run in 16 bits is from the same run in f32: per site the largest and the mean difference."""
+
+    def apart(a, b):
+        off = torch.where(a == b, 0.0, (a.double() - b.double()).abs())  # -inf in both is no difference
+        return [float(f"{x:.3e}") for x in (off.max().item(), off.mean().item())]
+
+    return {name: apart(x, wide[name]) for name, x in narrow.items() if name != "ids"}
+
+
+def traced(path: Path, dtype: str, ids: torch.Tensor, verify: bool = True):
+    """A model and its trace; a 16-bit run is not held to what only f32 can keep."""
+    model = load(path, dtype)
+    with Tracer(model) as tracer:
+        return model, tracer.run(ids, verify and dtype == "f32"), len(tracer.layers)
+
+
+@torch.no_grad()
+def greedy(model, ids: torch.Tensor, count: int) -> dict:
+    found, cache, step = {"ids": [], "seconds": [], "margins": []}, None, ids
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+    for _ in range(min(count, limit - ids.shape[1])):
+        out = model(input_ids=step, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        top = out.logits[0, -1].float().topk(2)
+        found["ids"].append(top.indices[0].item())
+        found["seconds"].append(top.indices[1].item())
+        found["margins"].append(float(f"{(top.values[0] - top.values[1]).item():.4e}"))
+        step = top.indices[:1].view(1, 1)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="folder, GGUF file, or hub id (org/name[@revision])")
@@ -469,6 +592,8 @@ def main():
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--sites", help=f"only these: {','.join(SITES)}")
     parser.add_argument("--layers", help="only these: 0,5,11")
+    parser.add_argument("--yardstick", default="", help="of an f32 reference: dtypes to record PyTorch's own drift in, bf16,f16")
+    parser.add_argument("--greedy", type=int, default=16, metavar="N", help="tokens to continue with (16)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
     if (args.prompt is None) == (args.ids is None):
@@ -482,24 +607,37 @@ def main():
     if args.ids is not None:
         ids = [int(number) for number in args.ids.split(",")]
     else:
-        extra = {"gguf_file": path.name} if path.is_file() else {}
-        folder = path.parent if path.is_file() else path
-        ids = transformers.AutoTokenizer.from_pretrained(folder, **extra)(args.prompt).input_ids
-    model = load(path, args.dtype)
-    if not ids or not all(0 <= number < model.config.get_text_config().vocab_size for number in ids):
+        ids = transformers.AutoTokenizer.from_pretrained(**source(path))(args.prompt).input_ids
+    yardsticks = [name for name in args.yardstick.split(",") if name]
+    if unknown := set(yardsticks) - {"bf16", "f16"}:
+        parser.error(f"no such yardstick: {', '.join(sorted(unknown))}; bf16 and f16 are")
+    if args.dtype != "f32" and set(yardsticks) - {args.dtype}:
+        parser.error("the yardstick of a 16-bit reference is its own")
+    config = transformers.AutoConfig.from_pretrained(**source(path)).get_text_config()
+    if not ids or not all(0 <= number < config.vocab_size for number in ids):
         parser.error("no ids, or one outside the vocabulary")
-    with Tracer(model) as tracer:
-        trace = tracer.run(torch.tensor([ids]))
-    layers = {int(number) for number in args.layers.split(",")} if args.layers else set(range(len(tracer.layers)))
-    if missing := layers - set(range(len(tracer.layers))):
-        parser.error(f"no such layer: {sorted(missing)}; the model has {len(tracer.layers)}")
+    batch, drifts = torch.tensor([ids]), {}
+    model, trace, n_layers = traced(path, args.dtype, batch)
+    continued = greedy(model, batch, args.greedy)
+    meta = metadata(path, model, args.dtype, args.prompt or "")
+    if args.dtype != "f32":
+        drifts[args.dtype] = drift(trace, traced(path, "f32", batch)[1])
+    for name in yardsticks if args.dtype == "f32" else []:
+        drifts[name] = drift(traced(path, name, batch)[1], trace)
+    layers = {int(number) for number in args.layers.split(",")} if args.layers else set(range(n_layers))
+    if missing := layers - set(range(n_layers)):
+        parser.error(f"no such layer: {sorted(missing)}; the model has {n_layers}")
 
     def wanted(name):
         layer, _, site = name.rpartition(".")
         return name == "ids" or (site in sites and (not layer or int(layer) in layers))
 
     trace = {name: x for name, x in trace.items() if wanted(name)}
-    save(trace, args.output, metadata(path, model, args.dtype, args.prompt or ""))
+    drifts = {dtype: {name: x for name, x in sites.items() if wanted(name)} for dtype, sites in drifts.items()}
+    meta |= {"model": args.model.rstrip("/").rsplit("/", 1)[-1], "greedy": json.dumps(continued)}
+    if drifts:
+        meta["drift"] = json.dumps(drifts)
+    save(trace, args.output, meta)
     print(f"{args.output}: {len(trace) - 1} sites, {len(ids)} tokens", file=sys.stderr)
 
 

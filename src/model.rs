@@ -1,5 +1,6 @@
 //! A folder, file or hub id to a ready model. It generates nothing.
 
+mod stage;
 mod vocabulary;
 
 use std::path::{Path, PathBuf};
@@ -9,11 +10,12 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::family::{self, Described, KeyReport};
+use crate::kernels::{self, Format};
 use crate::nn::Decoder;
 use crate::spec::{AbsolutePosition, Spec};
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::hub::{Hub, Progress, resolve};
-use crate::weights::{Account, Checkpoint, Names, Param, Weights};
+use crate::weights::{Account, Checkpoint, Names, Packing, Param, Weights};
 use vocabulary::vocabulary;
 
 /// How a model is loaded.
@@ -21,9 +23,15 @@ use vocabulary::vocabulary;
 pub struct LoadOptions {
     /// Where it computes.
     pub device: Device,
-    /// What it computes in. `None`: on the CPU f32, elsewhere the dtype the weights are stored in;
-    /// quantised weights stay quantised. A dtype given by name dequantises them.
+    /// What it computes in. `None`: elsewhere than on the CPU the dtype the weights are stored in;
+    /// on the CPU f32, with weights stored as bf16 kept so, which changes no number; quantised
+    /// weights stay quantised. A dtype given by name dequantises them; bf16 on the CPU means weights
+    /// in bf16, and products of many rows that round activations to it.
     pub dtype: Option<DType>,
+    /// Rounds dense weights to so many bits, on the CPU.
+    pub quantize: Option<Quantize>,
+    /// Dense weights in candle's own form, to be trained, or to compare kernels with.
+    pub plain: bool,
     /// Go on when the configuration has keys nobody decided about.
     pub allow_unknown_keys: bool,
     /// Use only files that are on this machine already.
@@ -32,11 +40,22 @@ pub struct LoadOptions {
     pub max_seq_len: Option<usize>,
 }
 
+/// What dense weights are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantize {
+    /// ggml's Q8_0.
+    Q8,
+    /// ggml's Q4_0; embedding and head Q8_0.
+    Q4,
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             device: Device::Cpu,
             dtype: None,
+            quantize: None,
+            plain: false,
             allow_unknown_keys: false,
             offline: false,
             max_seq_len: None,
@@ -82,6 +101,8 @@ pub struct Model {
     /// What became of the tensors.
     pub account: Account,
     checkpoint: Checkpoint,
+    names: &'static Names,
+    dequantise: bool,
 }
 
 impl Opened {
@@ -132,10 +153,31 @@ impl Opened {
     /// The dtype to compute in, and whether quantised weights are dequantised.
     pub fn dtype(&self, options: &LoadOptions) -> (DType, bool) {
         match options.dtype {
+            Some(DType::BF16) if self.packing(options).is_some() => (DType::F32, true),
             Some(dtype) => (dtype, true),
             None if options.device.is_cpu() => (DType::F32, false),
             None => (self.checkpoint.stored_dtype().unwrap_or(DType::F32), false),
         }
+    }
+
+    /// How the kernels will have the weights; `None` where they have no say.
+    fn packing(&self, options: &LoadOptions) -> Option<Packing> {
+        if !options.device.is_cpu() || options.plain || !kernels::offering() {
+            return None;
+        }
+        let rounded = options.dtype == Some(DType::BF16);
+        let (dense, ends) = match (options.quantize, options.dtype) {
+            (Some(Quantize::Q8), _) => (Format::Q8_0, Format::Q8_0),
+            (Some(Quantize::Q4), _) => (Format::Q4_0, Format::Q8_0),
+            (None, Some(DType::BF16)) => (Format::Bf16, Format::Bf16),
+            (None, Some(DType::F32)) => (Format::F32, Format::F32),
+            (None, Some(_)) => return None,
+            (None, None) if self.checkpoint.stored_dtype() == Some(DType::BF16) => {
+                (Format::Bf16, Format::Bf16)
+            }
+            (None, None) => (Format::F32, Format::F32),
+        };
+        Some(Packing { dense, ends, rounded })
     }
 
     /// Reads the weights.
@@ -147,6 +189,10 @@ impl Opened {
         let spec = &self.described.spec;
         let device = options.device.clone();
         let weights = Weights::new(&self.checkpoint, self.names, spec, device, dtype, dequantise);
+        let weights = match self.packing(options) {
+            Some(packing) => weights.packed(packing),
+            None => weights,
+        };
         let decoder = Decoder::load(spec, &weights)?;
         let account = weights.finish()?;
         let tokenizer = self.tokenizer()?;
@@ -161,6 +207,8 @@ impl Opened {
             keys: self.described.keys,
             account,
             checkpoint: self.checkpoint,
+            names: self.names,
+            dequantise,
         })
     }
 

@@ -5,7 +5,10 @@
 //! `nn/block.rs`, `Norm` in `nn/norm.rs`, positions in `nn/position.rs`, …). A new variant needs
 //! a supported family that cannot be written without it.
 
-use crate::error::{Error, Result};
+mod experts;
+mod validate;
+
+pub use experts::{Experts, Gating, Routing};
 
 /// A whole decoder. The weights' dtype is not part of it: the same spec runs in any.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +23,8 @@ pub struct Spec {
     pub embedding: Embedding,
     /// One entry a layer, first to last; alternating kinds are ordinary data.
     pub layers: Vec<Layer>,
-    /// The norm before the head.
-    pub final_norm: Norm,
+    /// The norm before the head, where there is one.
+    pub final_norm: Option<Norm>,
     /// From the residual stream to logits.
     pub head: Head,
 }
@@ -29,10 +32,15 @@ pub struct Spec {
 /// From token ids to the residual stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
+    /// Columns of the token table. Where they are not `dim`, a matrix leads from them to `dim` and,
+    /// before the head, another one back (OPT 350M, after Lan et al. 2019, 1909.11942).
+    pub width: usize,
     /// Factor on the token's row, rounded to the activations' dtype (Gemma: √dim); 1 = none.
     pub scale: f64,
     /// Positions added to the token's row.
     pub position: AbsolutePosition,
+    /// A norm on all that (BLOOM).
+    pub norm: Option<Norm>,
 }
 
 /// Positions that are added to the embedding, once, before the first layer.
@@ -55,6 +63,11 @@ pub enum AbsolutePosition {
     Sinusoidal {
         /// 10 000 in the paper.
         theta: f64,
+        /// Added to every position (XGLM: 2).
+        offset: usize,
+        /// tensor2tensor's order instead of the paper's (XGLM): all sines, then all cosines, the
+        /// i-th of either of frequency `theta^(−i/(dim/2−1))`.
+        halves: bool,
     },
 }
 
@@ -82,6 +95,12 @@ pub enum Wiring {
     Post,
     /// `x += norm(attention(norm(x))); x += norm(mlp(norm(x)))` (Gemma 2).
     Sandwich,
+    /// `x = norm(x + attention(x)); x = norm(x + mlp(x))`: the original Transformer's (Vaswani et
+    /// al. 2017), OPT 350M's.
+    PostSum,
+    /// `y = norm(x); x = y + attention(y); y = norm(x); x = y + mlp(y)`: the residual stream itself
+    /// is normed (BLOOM with `apply_residual_connection_post_layernorm`).
+    Normed,
     /// `x += attention(norm(x)) + mlp(norm(x))` (GPT-J, GPT-NeoX).
     Parallel {
         /// Both branches read one norm; otherwise each has its own.
@@ -132,12 +151,51 @@ pub struct Attention {
     pub qkv_bias: bool,
     /// The output projection has a bias.
     pub out_bias: bool,
+    /// Queries, keys and values are cut to ±this as they are projected (OLMo, MPT).
+    pub clip: Option<f64>,
     /// A query sees this many keys, itself among them; `None` = all before it.
     pub window: Option<usize>,
     /// Factor on q·kᵀ, usually 1/√head_dim.
     pub scale: f64,
+    /// Queries grow with their position.
+    pub query_growth: Option<QueryGrowth>,
     /// Scores become `cap · tanh(scores / cap)`, before the mask (Gemma 2).
     pub softcap: Option<f64>,
+    /// One more score a head in every softmax, trained, to which no value belongs: a head can look
+    /// at nothing (gpt-oss; Xiao et al. 2023, 2309.17453, have it as a token).
+    pub sinks: bool,
+}
+
+impl Attention {
+    /// Attention without anything that it can be without: no positions, biases, norms or limits,
+    /// scores scaled by 1/√head_dim.
+    pub fn new(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
+        Self {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            position: Position::None,
+            qk_norm: None,
+            qkv_bias: false,
+            out_bias: false,
+            clip: None,
+            window: None,
+            scale: (head_dim as f64).powf(-0.5),
+            query_growth: None,
+            softcap: None,
+            sinks: false,
+        }
+    }
+}
+
+/// Positioned queries are multiplied by `1 + beta · ln(1 + ⌊position / every⌋)`, so that attention
+/// stays sharp over many keys (Llama 4's, in Ministral 3; after Nakanishi 2025, 2501.19399).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueryGrowth {
+    /// How much.
+    pub beta: f64,
+    /// Positions of a step.
+    pub every: usize,
 }
 
 /// What tells queries and keys where they are.
@@ -158,6 +216,8 @@ pub struct Rope {
     pub theta: f64,
     /// How many of a head's dimensions turn; even, at most `head_dim`.
     pub rotary_dim: usize,
+    /// Pairs turn the other way round (nanochat).
+    pub reversed: bool,
     /// Pairs are (0,1), (2,3), … (GPT-J); otherwise (0, d/2), (1, d/2+1), … (NeoX, Llama).
     pub interleaved: bool,
     /// How the wavelengths are stretched beyond the length trained on.
@@ -215,25 +275,35 @@ pub enum RopeScaling {
         short: Vec<f64>,
         /// Divisors beyond it.
         long: Vec<f64>,
-        /// Factor on cosines and sines, resolved.
-        attention_factor: f64,
+        /// Factors on cosines and sines, resolved: up to the original length, and beyond it.
+        attention_factors: [f64; 2],
         /// Length trained on.
         original_max_seq_len: usize,
     },
 }
 
-/// A bias on the scores: `slope(head) · (key − query)`.
+/// A bias on the scores: `slope(head) · (key − query)`, which to the softmax is the same as
+/// `slope(head) · key`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alibi {
     /// One slope a query head.
     pub slopes: Vec<f64>,
+    /// Factor on the bias (Falcon: that of the scores).
+    pub scale: f64,
+    /// `slope` and `slope · position` are rounded to bf16, whatever is computed in (Falcon): the
+    /// bias is then a staircase, coarse at far positions.
+    pub rounded: bool,
 }
 
-/// A norm on queries and keys, before positions are applied.
+/// A norm on queries and keys, before positions are applied where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum QkNorm {
     /// Over each head's `head_dim`, one weight shared by the heads (Qwen 3).
     PerHead(Norm),
+    /// The same after positions are applied (Hunyuan).
+    PerHeadPlaced(Norm),
+    /// Over each head's `head_dim`, every head with a weight of its own (StableLM 2 12B, Cohere).
+    OwnPerHead(Norm),
     /// Over the whole width of all heads (OLMo 2).
     Full(Norm),
 }
@@ -259,6 +329,8 @@ pub enum FeedForward {
         /// All three projections have biases.
         bias: bool,
     },
+    /// Several gated ones, of which every token takes a few.
+    Experts(Experts),
 }
 
 /// A nonlinearity.
@@ -274,6 +346,8 @@ pub enum Activation {
     Relu,
     /// `max(x, 0)²` (So et al. 2021, 2109.08668).
     ReluSquared,
+    /// xIELU, with two trained numbers a layer (Huang & Schlag 2024, 2411.13010; Apertus).
+    Xielu,
 }
 
 /// From the residual stream to logits.
@@ -290,34 +364,6 @@ pub struct Head {
 }
 
 impl Spec {
-    /// Checks what no single field can tell: that the numbers fit together.
-    ///
-    /// # Errors
-    /// [`Error::Spec`], saying which layer and which numbers.
-    pub fn validate(&self) -> Result<()> {
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("dim", self.dim),
-            ("max_seq_len", self.max_seq_len),
-            ("the number of layers", self.layers.len()),
-        ];
-        for (name, size) in sizes {
-            check(size > 0, || format!("{name} is 0"))?;
-            // Products of two sizes must not overflow, whatever a file claims.
-            check(size <= MAX_SIZE, || format!("{name} is {size}, above {MAX_SIZE}"))?;
-        }
-        finite("the embedding's scale", self.embedding.scale)?;
-        finite("the head's scale", self.head.scale)?;
-        positive("the head's softcap", self.head.softcap)?;
-        self.final_norm.validate("the final norm")?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            layer.validate(&format!("layer {index}"))?;
-        }
-        Ok(())
-    }
-}
-
-impl Spec {
     /// Does a token's rotation depend on how many positions are in use at all? If so, rows of
     /// different lengths in one batch are not what each would be alone.
     pub fn depends_on_length(&self) -> bool {
@@ -325,94 +371,6 @@ impl Spec {
             Position::Rope(rope) => rope.scaling.depends_on_length(),
             Position::None | Position::Alibi(_) => false,
         })
-    }
-}
-
-/// A size that no decoder has.
-const MAX_SIZE: usize = 1 << 31;
-
-impl Layer {
-    fn validate(&self, at: &str) -> Result<()> {
-        self.norm.validate(at)?;
-        finite(&format!("{at}: residual_scale"), self.residual_scale)?;
-        let hidden = match self.feed_forward {
-            FeedForward::Plain { hidden_dim, .. } | FeedForward::Gated { hidden_dim, .. } => {
-                hidden_dim
-            }
-        };
-        check((1..=MAX_SIZE).contains(&hidden), || format!("{at}: hidden_dim is {hidden}"))?;
-        self.attention.validate(at)
-    }
-}
-
-impl Attention {
-    fn validate(&self, at: &str) -> Result<()> {
-        let Self { n_heads, n_kv_heads, head_dim, .. } = *self;
-        for (name, size) in
-            [("n_heads", n_heads), ("n_kv_heads", n_kv_heads), ("head_dim", head_dim)]
-        {
-            check((1..=1 << 20).contains(&size), || format!("{at}: {name} is {size}"))?;
-        }
-        check(n_heads.is_multiple_of(n_kv_heads), || {
-            format!("{at}: {n_heads} query heads cannot share {n_kv_heads} key heads evenly")
-        })?;
-        check(self.window != Some(0), || format!("{at}: a window of 0 keys"))?;
-        finite(&format!("{at}: scale"), self.scale)?;
-        positive(&format!("{at}: softcap"), self.softcap)?;
-        if let Some(QkNorm::PerHead(norm) | QkNorm::Full(norm)) = self.qk_norm {
-            norm.validate(at)?;
-        }
-        match &self.position {
-            Position::None => Ok(()),
-            Position::Alibi(alibi) => check(alibi.slopes.len() == n_heads, || {
-                format!("{at}: {} slopes for {n_heads} heads", alibi.slopes.len())
-            }),
-            Position::Rope(rope) => rope.validate(at, head_dim),
-        }
-    }
-}
-
-impl Rope {
-    fn validate(&self, at: &str, head_dim: usize) -> Result<()> {
-        let turned = self.rotary_dim;
-        check(turned > 0 && turned.is_multiple_of(2) && turned <= head_dim, || {
-            format!("{at}: {turned} rotary dimensions in a head of {head_dim}")
-        })?;
-        check(self.theta.is_finite() && self.theta > 1.0, || {
-            format!("{at}: a RoPE base of {}", self.theta)
-        })?;
-        let factor = match &self.scaling {
-            RopeScaling::None => return Ok(()),
-            RopeScaling::Linear { factor } => *factor,
-            RopeScaling::Dynamic { factor, .. } => {
-                check(turned > 2, || format!("{at}: dynamic RoPE needs more than one pair"))?;
-                *factor
-            }
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, .. } => {
-                check(low_freq_factor < high_freq_factor && *low_freq_factor > 0.0, || {
-                    format!("{at}: llama3 RoPE from {low_freq_factor} to {high_freq_factor}")
-                })?;
-                *factor
-            }
-            RopeScaling::Yarn { factor, attention_factor, .. } => {
-                finite(&format!("{at}: attention_factor"), *attention_factor)?;
-                *factor
-            }
-            RopeScaling::LongRope { short, long, attention_factor, .. } => {
-                for (name, divisors) in [("short", short), ("long", long)] {
-                    check(divisors.len() == turned / 2, || {
-                        format!("{at}: {} {name} divisors for {} pairs", divisors.len(), turned / 2)
-                    })?;
-                    check(divisors.iter().all(|d| d.is_finite() && *d > 0.0), || {
-                        format!("{at}: a {name} divisor that is not above 0")
-                    })?;
-                }
-                *attention_factor
-            }
-        };
-        check(factor.is_finite() && factor > 0.0, || format!("{at}: a RoPE factor of {factor}"))?;
-        let original = self.scaling.original_max_seq_len().unwrap_or(1);
-        check(original > 0, || format!("{at}: a RoPE original length of 0"))
     }
 }
 
@@ -432,26 +390,4 @@ impl RopeScaling {
             | Self::LongRope { original_max_seq_len, .. } => Some(*original_max_seq_len),
         }
     }
-}
-
-impl Norm {
-    fn validate(&self, at: &str) -> Result<()> {
-        let (Self::Layer { eps, offset, .. } | Self::Rms { eps, offset, .. }) = *self;
-        check(eps.is_finite() && eps >= 0.0, || format!("{at}: a norm's eps of {eps}"))?;
-        finite(&format!("{at}: a norm's offset"), offset)
-    }
-}
-
-fn check(holds: bool, problem: impl FnOnce() -> String) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Spec(problem())) }
-}
-
-fn finite(what: &str, value: f64) -> Result<()> {
-    check(value.is_finite(), || format!("{what} is {value}"))
-}
-
-fn positive(what: &str, value: Option<f64>) -> Result<()> {
-    check(value.is_none_or(|value| value.is_finite() && value > 0.0), || {
-        format!("{what} is {}, not above 0", value.unwrap_or_default())
-    })
 }

@@ -7,10 +7,11 @@ mod common;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use common::shared;
+use common::{fetched, golden, shared};
 use taper::model::{LoadOptions, Model};
 use taper::nn::{At, Cache, Site};
 use taper::parity::record;
+use taper::text::{Message, RenderOptions};
 
 /// A real GPT-2, trained to sort six letters; activations published with it.
 #[test]
@@ -96,4 +97,92 @@ fn stories_tell_the_published_story() {
     }
     text.extend(stream.finish().unwrap());
     assert_eq!(text, expected);
+}
+
+/// SmolLM2-135M-Instruct: what transformers tokenizes and continues, greedily, in f32.
+struct Told {
+    prompt: serde_json::Value,
+    prompt_ids: Vec<u32>,
+    token_ids: Vec<u32>,
+    margins: Vec<f64>,
+}
+
+fn told() -> Vec<Told> {
+    let file = std::fs::read(golden("real/smollm2.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let ids = |value: &serde_json::Value| serde_json::from_value(value.clone()).unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    let told = |case: &serde_json::Value| Told {
+        prompt: case["prompt"].clone(),
+        prompt_ids: ids(&case["prompt_ids"]),
+        token_ids: ids(&case["token_ids"]),
+        margins: serde_json::from_value(case["margins"].clone()).unwrap(),
+    };
+    cases.iter().map(told).collect()
+}
+
+/// The prompt's ids, by the model's own tokenizer and chat template.
+fn prompt_ids(model: &Model, prompt: &serde_json::Value) -> Vec<u32> {
+    let tokenizer = model.tokenizer.as_ref().unwrap();
+    let Some(text) = prompt.as_str() else {
+        let messages: Vec<Message> = serde_json::from_value(prompt.clone()).unwrap();
+        let options = RenderOptions { add_generation_prompt: true, ..RenderOptions::default() };
+        let text = model.chat_template.as_ref().unwrap().render(&messages, &options).unwrap();
+        return tokenizer.encode(&text, false).unwrap();
+    };
+    tokenizer.encode(text, true).unwrap()
+}
+
+/// As many greedy ids as `n`, all rows of one batch.
+fn greedy(model: &Model, prompt: &[u32], n: usize) -> Vec<u32> {
+    let mut cache = Cache::new(model.spec(), &[0], prompt.len() + n);
+    let mut input = prompt.to_vec();
+    let mut ids = Vec::new();
+    while ids.len() < n {
+        let tensor = Tensor::new(vec![input], &Device::Cpu).unwrap();
+        let logits = model.decoder.next(&tensor, &mut cache).unwrap();
+        let id = logits.flatten_all().unwrap().argmax(0).unwrap().to_scalar::<u32>().unwrap();
+        ids.push(id);
+        input = vec![id];
+    }
+    ids
+}
+
+#[test]
+fn smollm2_says_what_transformers_says() {
+    let Some(folder) = fetched("SmolLM2-135M-Instruct-f32") else { return };
+    let model = Model::load(&folder, &LoadOptions::default()).unwrap();
+    let cases = told();
+    assert!(cases.len() >= 6);
+    for case in cases {
+        assert_eq!(prompt_ids(&model, &case.prompt), case.prompt_ids, "ids of {}", case.prompt);
+        assert_eq!(case.token_ids.len(), 64);
+        let ours = greedy(&model, &case.prompt_ids, 64);
+        assert_eq!(ours, case.token_ids, "after {}", case.prompt);
+    }
+}
+
+/// The same weights as stored, in blocks: products round activations to 8 bits, so that only a
+/// choice that was near a tie may fall otherwise.
+#[test]
+fn smollm2_in_blocks_says_what_its_weights_dequantised_say() {
+    let Some(file) = fetched("SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let options = LoadOptions { dtype: Some(DType::F32), ..LoadOptions::default() };
+    let dense = Model::load(&file, &options).unwrap();
+    let blocks = Model::load(&file, &LoadOptions::default()).unwrap();
+    let (mut same, mut all) = (0, 0);
+    for case in told() {
+        assert_eq!(prompt_ids(&blocks, &case.prompt), case.prompt_ids, "ids of {}", case.prompt);
+        assert_eq!(greedy(&dense, &case.prompt_ids, 64), case.token_ids, "after {}", case.prompt);
+        let ours = greedy(&blocks, &case.prompt_ids, 64);
+        let parted = ours.iter().zip(&case.token_ids).position(|(a, b)| a != b);
+        eprintln!("{:?} {:?}", parted, parted.map(|at| case.margins[at]));
+        same += usize::from(parted.is_none());
+        all += 1;
+        if let Some(at) = parted {
+            let margin = case.margins[at];
+            assert!(margin < 0.5, "parted at {at} by {margin} after {}", case.prompt);
+        }
+    }
+    eprintln!("{same} of {all} texts are the same to the last token");
 }

@@ -87,8 +87,14 @@ fn a_later_token_never_changes_an_earlier_logit() {
         let at = 1 + random.below(9);
         ids[at] = (ids[at] + 1) % vocab as u32;
         let after = logits(decoder, &ids);
-        // Not even in the last bit: the sums are the same sums.
-        assert_eq!(before[..at], after[..at], "before position {at}");
+        let experts = |layer: &Layer| matches!(layer.feed_forward, FeedForward::Experts(_));
+        if decoder.spec().layers.iter().any(experts) {
+            // With how many tokens an expert computes depends on all of them, and rounding on that.
+            close(&before[..at], &after[..at]);
+        } else {
+            // Not even in the last bit: the sums are the same sums.
+            assert_eq!(before[..at], after[..at], "before position {at}");
+        }
         assert_ne!(before[at], after[at], "at position {at} nothing changed");
     });
 }
@@ -157,6 +163,13 @@ fn grouped_queries_equal_all_heads_with_repeated_keys_and_values() {
             for name in ["key", "value"] {
                 repeat_heads(&mut repeated, &format!("{index}.{name}"), groups, &layer.attention);
             }
+            let norm = format!("{index}.key_norm.weight");
+            let own = matches!(layer.attention.qk_norm, Some(QkNorm::OwnPerHead(_)));
+            if let (true, Some(weights)) = (own, repeated.get_mut(&norm)) {
+                let rows = (0..layer.attention.n_heads as u32).map(|head| head / groups as u32);
+                let rows = Tensor::from_iter(rows, weights.device()).unwrap();
+                *weights = weights.index_select(&rows, 0).unwrap();
+            }
             layer.attention.n_kv_heads = layer.attention.n_heads;
         }
         let ids = random.ids(spec.vocab_size, 9);
@@ -204,11 +217,15 @@ fn a_window_as_long_as_the_text_hides_nothing_and_a_shorter_one_hides() {
 }
 
 #[test]
-fn attention_weights_sum_to_one() {
+fn attention_weights_sum_to_one_or_less_beside_a_sink() {
     for_random_decoders(|random, decoder| {
         let ids = random.ids(decoder.spec().vocab_size, 7);
+        let sinks = decoder.spec().layers[0].attention.sinks;
         for row in pattern(decoder, &ids).chunks(7) {
-            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+            let sum = row.iter().sum::<f32>();
+            // A sink takes a share that belongs to no key.
+            let fits = sum < 1.0 + 1e-5 && (sinks || sum > 1.0 - 1e-5);
+            assert!(fits, "{row:?}");
         }
     });
 }
@@ -221,10 +238,12 @@ fn rotary_scores_depend_on_the_distance_alone() {
         spec.embedding.position = AbsolutePosition::None;
         spec.layers.truncate(1);
         let attention = &mut spec.layers[0].attention;
-        if !matches!(attention.position, Position::Rope(_)) {
-            continue;
+        let placed = matches!(attention.qk_norm, Some(QkNorm::PerHeadPlaced(_)));
+        if placed || !matches!(attention.position, Position::Rope(_)) {
+            continue; // (a norm with weights does not commute with a rotation)
         }
         attention.window = None;
+        attention.query_growth = None;
         let tensors = random.tensors(&spec);
         // One token again and again: scores can differ by position only.
         let ids = vec![random.below(spec.vocab_size) as u32; 8];
@@ -246,8 +265,12 @@ fn sinusoids_are_those_of_the_paper() {
     let mut random = Random::new(1);
     let mut spec = random.spec();
     spec.dim = 16;
-    spec.embedding =
-        Embedding { scale: 1.0, position: AbsolutePosition::Sinusoidal { theta: 10_000.0 } };
+    spec.embedding = Embedding {
+        width: spec.dim,
+        scale: 1.0,
+        position: AbsolutePosition::Sinusoidal { theta: 1e4, offset: 0, halves: false },
+        norm: None,
+    };
     let mut tensors = random.tensors(&spec);
     let zeros = tensors["tokens.weight"].zeros_like().unwrap();
     tensors.insert("tokens.weight".into(), zeros);

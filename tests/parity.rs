@@ -12,12 +12,9 @@ use common::{golden, golden_cases};
 use taper::family::FAMILIES;
 use taper::kernels::plainly;
 use taper::model::{LoadOptions, Model};
-use taper::nn::{Cache, Decoder, Run};
-use taper::parity::{Trace, compare, record};
+use taper::nn::{At, Cache, Decoder, Run};
+use taper::parity::{Drift, TOLERANCE, Trace, compare, drifts_no_more, record};
 use taper::weights::Checkpoint;
-
-/// The largest absolute difference from PyTorch, f32 on both sides.
-const TOLERANCE: f32 = 1e-4;
 
 #[test]
 fn every_family_equals_pytorch() {
@@ -50,6 +47,96 @@ fn every_family_equals_pytorch() {
         .unwrap();
 }
 
+/// Cases that transformers cannot load as they are stored: there is no run of its own to measure.
+const WITHOUT_YARDSTICK: [&str; 2] = ["gpt_oss/mxfp4", "minicpm/granite"];
+
+/// Runs that drift more, at one site each, and why.
+const DRIFT_MORE: [(&str, &str); 2] = [
+    // transformers adds the bias before it rounds the product, which candle's matmul cannot.
+    ("bloom/post_norm_residual bf16", "0.attn_out"),
+    // transformers multiplies queries and keys in f32, here in 16 bits as every other family does.
+    ("gpt_neo/local f16", "1.pattern"),
+];
+
+/// PyTorch's own drift, by site: the largest of the layers'.
+type Drifts = BTreeMap<String, Drift>;
+
+#[test]
+fn sixteen_bits_drift_no_more_than_pytorchs() {
+    let mut failures = Vec::new();
+    for case in golden_cases() {
+        let file = case.path.join("drift.json");
+        if WITHOUT_YARDSTICK.contains(&format!("{}/{}", case.family, case.name).as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("scripts/golden_drift.py makes it");
+        let drifts: BTreeMap<String, Drifts> = serde_json::from_str(&text).unwrap();
+        for (name, dtype) in [("bf16", DType::BF16), ("f16", DType::F16)] {
+            let what = format!("{}/{} {name}", case.family, case.name);
+            let known = DRIFT_MORE.iter().find(|(run, _)| *run == what).map(|(_, site)| *site);
+            if let Err(problem) = drift(&case.path, dtype, &drifts[name], known) {
+                failures.push(format!("{what}: {problem}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} runs drift:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Holds a 16-bit run to PyTorch's own, over the same prompts. Our f32 run stands for PyTorch's: it
+/// is the same, as the test above shows, to a small part of what 16 bits are off.
+fn drift(folder: &Path, dtype: DType, theirs: &Drifts, known: Option<&str>) -> Result<(), String> {
+    let ids = Trace::read(&folder.join("reference.safetensors")).map_err(|e| e.to_string())?.ids;
+    let prompts = |turn: usize| {
+        let mut ids = ids.clone();
+        let places = ids[0].len();
+        ids[0].rotate_left(turn % places);
+        ids
+    };
+    let run = |dtype| -> taper::Result<Vec<Trace>> {
+        let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
+        let model = Model::load(folder, &options)?;
+        (0..8).map(|turn| record(&model.decoder, &prompts(turn), |_| true)).collect()
+    };
+    let joined = |dtype| -> taper::Result<Trace> {
+        let each = run(dtype)?;
+        let join = |at: &At| Tensor::cat(&each.iter().map(|t| &t.sites[at]).collect::<Vec<_>>(), 0);
+        let sites = each[0].sites.keys().map(|at| Ok((*at, join(at)?)));
+        Ok(Trace { sites: sites.collect::<taper::Result<_>>()?, ..Trace::default() })
+    };
+    let (ours, wide) = (joined(dtype), joined(DType::F32));
+    let (ours, wide) = (ours.map_err(|e| e.to_string())?, wide.map_err(|e| e.to_string())?);
+    let (differences, _) = compare(&ours, &wide).map_err(|e| e.to_string())?;
+    let experts = std::fs::read_to_string(folder.join("config.json")).is_ok_and(|text| {
+        ["num_experts", "num_local_experts"].iter().any(|key| text.contains(key))
+    });
+    let mut off = Vec::new();
+    for mut d in differences {
+        let Some(drift) = theirs.get(d.at.site.name()) else { continue }; // OPT 350M's final norm
+        d.mean = typical(&ours.sites[&d.at], &wide.sites[&d.at]).map_err(|e| e.to_string())?;
+        // A token near the border of two experts goes to either, which is far off and no fault.
+        d.max = if experts { 0.0 } else { d.max };
+        if !drifts_no_more(&d, *drift) && known != Some(d.at.to_string().as_str()) {
+            off.push(format!("{} {:.1e}, {:.1e}: {drift:?}", d.at, d.max, d.mean));
+        }
+    }
+    if off.is_empty() { Ok(()) } else { Err(off.join("; ")) }
+}
+
+/// The median over positions of the mean difference, as scripts/golden_drift.py has it.
+fn typical(a: &Tensor, b: &Tensor) -> candle_core::Result<f32> {
+    let rows = |x: &Tensor| match x.rank() {
+        4 => x.transpose(1, 2)?.flatten(0, 1)?.flatten_from(1)?.to_vec2::<f32>(),
+        _ => x.flatten(0, 1)?.to_vec2::<f32>(),
+    };
+    let apart = |(a, b): (&f32, &f32)| if a == b { 0.0 } else { f64::from((a - b).abs()) };
+    let mean = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+        (a.iter().zip(b).map(apart).sum::<f64>() / a.len() as f64) as f32
+    };
+    let mut means: Vec<f32> = rows(a)?.iter().zip(&rows(b)?).map(mean).collect();
+    means.sort_by(f32::total_cmp);
+    Ok(means[(means.len() - 1) / 2])
+}
+
 #[test]
 fn gguf_equals_pytorch_on_the_same_weights() {
     let mut failures = Vec::new();
@@ -66,7 +153,7 @@ fn gguf_equals_pytorch_on_the_same_weights() {
             failures.push(format!("{}: {problem}", file.display()));
         }
     }
-    assert!(seen >= 5, "{seen} GGUF cases");
+    assert!(seen >= 40, "{seen} GGUF cases");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
 }
 

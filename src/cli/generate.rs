@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "N")]
     max_tokens: Option<usize>,
     /// The prompt is what a user says, in the model's chat template
-    #[arg(long)]
+    #[arg(long, conflicts_with = "prompt_ids")]
     chat: bool,
     /// What the system says before
     #[arg(long, value_name = "TEXT", requires = "chat")]

@@ -26,7 +26,6 @@ pub(crate) fn asked() -> bool {
 }
 
 /// What was asked has been done.
-#[allow(dead_code, reason = "for commands that go on after it")]
 pub(crate) fn forget() {
     ASKED.store(false, Ordering::Relaxed);
 }

@@ -1,8 +1,10 @@
 //! The command line: one thin file per command. Parse, one library call, print.
 
+mod against;
 mod attend;
 mod bench;
 mod chat;
+mod compare;
 mod edits;
 mod generate;
 mod heads;
@@ -15,7 +17,9 @@ mod progress;
 mod prompts;
 mod pull;
 mod sampling;
+mod score;
 mod text;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,13 +36,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Args>),
-    Chat(chat::Args),
+    Chat(Box<chat::Args>),
     Inspect(inspect::Args),
     Attend(Box<attend::Args>),
     Lens(Box<lens::Args>),
     Heads(heads::Args),
     Pull(pull::Args),
     Bench(bench::Args),
+    Trace(trace::Args),
+    Compare(Box<compare::Args>),
+    Score(score::Args),
 }
 
 /// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
@@ -46,13 +53,16 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Generate(args) => generate::run(*args),
-        Command::Chat(args) => chat::run(args),
+        Command::Chat(args) => chat::run(*args),
         Command::Inspect(args) => inspect::run(args),
         Command::Attend(args) => attend::run(*args),
         Command::Lens(args) => lens::run(*args),
         Command::Heads(args) => heads::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Compare(args) => return compare::run(*args),
+        Command::Score(args) => score::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

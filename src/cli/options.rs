@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::progress::Bars;
 use crate::error::{Error, Result};
-use crate::model::{LoadOptions, Model, Opened};
+use crate::model::{LoadOptions, Model, Opened, Quantize};
 
 /// What runs where no model is named.
 const DEFAULT_MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
@@ -32,6 +32,9 @@ pub(crate) struct ModelArgs {
     /// Numbers to compute in: auto, f32, f16 or bf16
     #[arg(long, default_value = "auto", value_name = "DTYPE")]
     pub dtype: String,
+    /// Round weights on load, on the CPU: q8 or q4
+    #[arg(long, value_name = "BITS")]
+    pub quantize: Option<String>,
     /// Positions to use at most [default: as many as the model has]
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
@@ -56,6 +59,8 @@ impl ModelArgs {
         let options = LoadOptions {
             device: device(&self.device)?,
             dtype: dtype(&self.dtype)?,
+            quantize: self.quantize.as_deref().map(quantize).transpose()?,
+            plain: false,
             allow_unknown_keys: self.allow_unknown_keys,
             offline: self.offline,
             max_seq_len: self.context,
@@ -125,6 +130,15 @@ pub(crate) fn device(name: &str) -> Result<Device> {
             Device::new_metal(0).map_err(|error| fail(error.to_string()))
         }
         _ => Err(fail("unknown; auto, cpu, cuda, cuda:N or metal".into())),
+    }
+}
+
+/// What to round weights to.
+fn quantize(name: &str) -> Result<Quantize> {
+    match name {
+        "q8" => Ok(Quantize::Q8),
+        "q4" => Ok(Quantize::Q4),
+        _ => Err(Error::request("--quantize", format!("`{name}` is unknown; q8 or q4"))),
     }
 }
 

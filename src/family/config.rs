@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -164,8 +165,18 @@ impl<'a> Config<'a> {
             return Err(self.error(key, format!("is {value}, not an object")));
         };
         let prefix = format!("{}{key}.", self.prefix);
-        self.opened.borrow_mut().push((prefix.clone(), map));
+        let mut opened = self.opened.borrow_mut();
+        if !opened.iter().any(|(known, _)| *known == prefix) {
+            opened.push((prefix.clone(), map));
+        }
+        drop(opened);
         Ok(Some(Config { prefix, map, ..self.clone() }))
+    }
+
+    /// A reader of nothing in this reader's place: every key is absent.
+    pub fn nowhere(&self) -> Config<'a> {
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        Config { map: &EMPTY, ..self.clone() }
     }
 
     /// Insists that `key`, if there, is `expected`: nothing else is implemented.

@@ -1,38 +1,38 @@
 //! Gemma 2 (Gemma Team 2024, 2408.00118): norms before and after each branch, capped scores and
 //! logits, a window on every other layer.
 
-use super::common::{GatedDefaults, activation, gated, windows};
+use super::common::{GatedDefaults, attention_biases, gated, normed, windows};
 use super::config::Config;
 use crate::error::Result;
-use crate::spec::{FeedForward, Norm, Spec, Wiring};
+use crate::spec::{Norm, Spec, Wiring};
 use crate::weights::{Names, Param, plain};
 
 use serde_json::json;
 
 /// `Gemma2Config` to a [`Spec`].
 pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
-    let defaults =
-        GatedDefaults { head_dim: Some(256), n_kv_heads: Some(4), max_seq_len: 8192, tied: true };
+    let defaults = GatedDefaults {
+        head_dim: Some(256),
+        n_kv_heads: Some(4),
+        max_seq_len: 8192,
+        tied: true,
+        activation: ("hidden_activation", "gelu_pytorch_tanh"),
+        ..GatedDefaults::default()
+    };
     let mut spec = gated(config, defaults)?;
     config.only("use_bidirectional_attention", &json!(false))?;
-    // `hidden_act` stands in older files beside `hidden_activation` and is not read.
-    let act = activation(config, "hidden_activation", "gelu_pytorch_tanh")?;
-    let bias = config.flag_or("attention_bias", false)?;
+    // These stand in older files and are not read.
+    config.irrelevant(&["hidden_act", "cache_implementation"]);
+    attention_biases(config, &mut spec, false, true)?;
     let scale = config.number_or("query_pre_attn_scalar", 256.0)?.powf(-0.5);
     let softcap = capped(config, "attn_logit_softcapping", 50.0)?;
     spec.embedding.scale = (spec.dim as f64).sqrt();
-    spec.final_norm = unit_offset(spec.final_norm);
+    normed(&mut spec, unit_offset);
     spec.head.softcap = capped(config, "final_logit_softcapping", 30.0)?;
     for layer in &mut spec.layers {
         layer.wiring = Wiring::Sandwich;
-        layer.norm = unit_offset(layer.norm);
-        layer.attention.qkv_bias = bias;
-        layer.attention.out_bias = bias;
         layer.attention.scale = scale;
         layer.attention.softcap = softcap;
-        if let FeedForward::Gated { activation, .. } = &mut layer.feed_forward {
-            *activation = act;
-        }
     }
     let window = config.size_or("sliding_window", 4096)?;
     windows(config, &mut spec, Some(window), |layer| layer.is_multiple_of(2))?;
@@ -48,7 +48,7 @@ pub(crate) fn unit_offset(norm: Norm) -> Norm {
 }
 
 /// Absent means the default cap, null means none.
-fn capped(config: &Config<'_>, key: &str, default: f64) -> Result<Option<f64>> {
+pub(crate) fn capped(config: &Config<'_>, key: &str, default: f64) -> Result<Option<f64>> {
     match config.has(key) {
         true => config.maybe_number(key),
         false => Ok(Some(config.number_or(key, default)?)),

@@ -3,25 +3,84 @@
 
 use serde_json::{Map, Value, json};
 
+mod dense;
+mod experts;
+mod names;
+
 use super::{Described, describe};
 use crate::error::{Error, Result};
-use crate::weights::{Checkpoint, GgufMetadata, Layout, Names, Param, plain, stored};
+use crate::weights::{Checkpoint, GgufMetadata, Names};
+use names::{FALCON, FUSED, PERMUTED, PLAIN, PLUS_ONE};
 
 /// An architecture in llama.cpp's words.
 struct Architecture {
     name: &'static str,
+    /// Those with experts, where one name stands for both.
+    experts: bool,
     model_type: &'static str,
     names: &'static Names,
     /// Keys beyond those that every architecture has.
     more: fn(&Reader<'_>, &mut Map<String, Value>),
 }
 
+/// One without experts.
+const fn dense(
+    name: &'static str,
+    model_type: &'static str,
+    names: &'static Names,
+    more: fn(&Reader<'_>, &mut Map<String, Value>),
+) -> Architecture {
+    Architecture { name, experts: false, model_type, names, more }
+}
+
+/// One with experts.
+const fn sparse(
+    name: &'static str,
+    model_type: &'static str,
+    names: &'static Names,
+    more: fn(&Reader<'_>, &mut Map<String, Value>),
+) -> Architecture {
+    Architecture { name, experts: true, model_type, names, more }
+}
+
 const ARCHITECTURES: &[Architecture] = &[
-    Architecture { name: "gemma2", model_type: "gemma2", names: &GEMMA, more: gemma2 },
-    Architecture { name: "gpt2", model_type: "gpt2", names: &PLAIN, more: |_, _| {} },
-    Architecture { name: "llama", model_type: "llama", names: &PERMUTED, more: |_, _| {} },
-    Architecture { name: "qwen2", model_type: "qwen2", names: &PLAIN, more: |_, _| {} },
-    Architecture { name: "qwen3", model_type: "qwen3", names: &PLAIN, more: |_, _| {} },
+    dense("bloom", "bloom", &PLAIN, dense::bloom),
+    dense("chatglm", "glm", &FUSED, dense::glm),
+    dense("cohere2", "cohere2", &PLAIN, dense::cohere2),
+    dense("command-r", "cohere", &PLAIN, dense::command_r),
+    dense("ernie4_5", "ernie4_5", &PLAIN, dense::ernie4_5),
+    dense("exaone4", "exaone4", &PLAIN, dense::exaone4),
+    dense("falcon", "falcon", &FALCON, dense::falcon),
+    dense("gemma", "gemma", &PLUS_ONE, |_, _| {}),
+    dense("gemma2", "gemma2", &PLUS_ONE, gemma2),
+    dense("gemma3", "gemma3_text", &PLUS_ONE, dense::gemma3),
+    dense("glm4", "glm4", &FUSED, dense::glm),
+    dense("gpt2", "gpt2", &PLAIN, dense::gpt2),
+    dense("gptneox", "gpt_neox", &PLAIN, dense::gptneox),
+    sparse("gpt-oss", "gpt_oss", &PLAIN, experts::gpt_oss),
+    dense("granite", "granite", &PERMUTED, dense::granite),
+    sparse("granitemoe", "granitemoe", &PERMUTED, experts::granitemoe),
+    dense("hunyuan-dense", "hunyuan_v1_dense", &PLAIN, |_, _| {}),
+    dense("llama", "llama", &PERMUTED, |_, _| {}),
+    sparse("llama", "mixtral", &PERMUTED, experts::numbers),
+    dense("minicpm", "granite", &PERMUTED, dense::minicpm),
+    dense("mpt", "mpt", &PLAIN, dense::mpt),
+    dense("nemotron", "nemotron", &PLUS_ONE, dense::nemotron),
+    dense("olmo", "olmo", &PERMUTED, dense::olmo),
+    dense("olmo2", "olmo2", &PLAIN, dense::olmo2),
+    sparse("olmoe", "olmoe", &PLAIN, experts::olmoe),
+    dense("phi2", "phi", &PLAIN, dense::phi2),
+    dense("phi3", "phi3", &FUSED, dense::phi3),
+    sparse("phimoe", "phimoe", &PLAIN, experts::phimoe),
+    dense("qwen2", "qwen2", &PLAIN, |_, _| {}),
+    sparse("qwen2moe", "qwen2_moe", &PLAIN, experts::qwen2moe),
+    dense("qwen3", "qwen3", &PLAIN, |_, _| {}),
+    sparse("qwen3moe", "qwen3_moe", &PLAIN, experts::qwen3moe),
+    dense("seed_oss", "seed_oss", &PLAIN, dense::seed_oss),
+    dense("smollm3", "smollm3", &PERMUTED, |_, _| {}),
+    dense("stablelm", "stablelm", &PLAIN, dense::stablelm),
+    dense("starcoder", "gpt_bigcode", &PLAIN, dense::starcoder),
+    dense("starcoder2", "starcoder2", &PLAIN, dense::starcoder2),
 ];
 
 /// Describes the decoder in a GGUF checkpoint, and says where its tensors are. The keys in the
@@ -35,13 +94,15 @@ pub fn describe_gguf(
 ) -> Result<(Described, &'static Names)> {
     let origin = checkpoint.origin();
     let name = metadata.str("general.architecture").unwrap_or_default();
-    let architecture =
-        ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::UnknownFamily {
-            origin: origin.into(),
-            model_type: name.into(),
-            known: ARCHITECTURES.iter().map(|a| a.name.to_string()).collect(),
-        })?;
     let reader = Reader { checkpoint, metadata, name };
+    let experts = reader.size("expert_count").is_some_and(|n| n > 0);
+    let mut architectures = ARCHITECTURES.iter();
+    let architecture =
+        architectures.find(|a| a.name == name && a.experts == experts).ok_or_else(|| {
+            let mut known: Vec<_> = ARCHITECTURES.iter().map(|a| a.name.to_string()).collect();
+            known.dedup();
+            Error::UnknownFamily { origin: origin.into(), model_type: name.into(), known }
+        })?;
     let mut map = reader.common(architecture.model_type)?;
     (architecture.more)(&reader, &mut map);
     Ok((describe(&map, origin, false)?, architecture.names))
@@ -98,21 +159,14 @@ impl Reader<'_> {
         set("vocab_size", json!(rows));
         set("tie_word_embeddings", json!(!self.has("output.weight")));
         let sizes = [
-            ("embedding_length", "hidden_size", "n_embd"),
-            ("block_count", "num_hidden_layers", "n_layer"),
-            ("attention.head_count", "num_attention_heads", "n_head"),
-            ("context_length", "max_position_embeddings", "n_positions"),
-            ("feed_forward_length", "intermediate_size", "n_inner"),
+            ("embedding_length", "hidden_size"),
+            ("block_count", "num_hidden_layers"),
+            ("attention.head_count", "num_attention_heads"),
+            ("context_length", "max_position_embeddings"),
+            ("feed_forward_length", "intermediate_size"),
         ];
-        for (key, name, old_name) in sizes {
-            let name = if model_type == "gpt2" { old_name } else { name };
+        for (key, name) in sizes {
             set(name, json!(self.needed(key)?));
-        }
-        if model_type == "gpt2" {
-            if let Some(eps) = self.number("attention.layer_norm_epsilon") {
-                set("layer_norm_epsilon", json!(eps));
-            }
-            return Ok(map);
         }
         if let Some(heads) = self.size("attention.head_count_kv") {
             set("num_key_value_heads", json!(heads));
@@ -142,7 +196,8 @@ impl Reader<'_> {
         if let Some(theta) = self.number("rope.freq_base") {
             rope.insert("rope_theta".into(), json!(theta));
         }
-        if let Some(turned) = self.size("rope.dimension_count").filter(|n| *n != head_dim) {
+        // Said even where it is all of the head: a family may take less for granted.
+        if let Some(turned) = self.size("rope.dimension_count") {
             rope.insert("partial_rotary_factor".into(), json!(turned as f64 / head_dim as f64));
         }
         let kind = self.metadata.str(&self.key("rope.scaling.type")).unwrap_or("none");
@@ -166,15 +221,20 @@ impl Reader<'_> {
     }
 
     /// Llama 3.1's scaling is not in the keys but in a tensor of divisors, one a frequency. They
-    /// are what LongRoPE's short and long divisors are.
+    /// are what LongRoPE's short and long divisors are, which have a tensor each.
     fn divisors(&self, mut rope: Map<String, Value>) -> Result<Value> {
-        let Some(divisors) = self.checkpoint.numbers_of("rope_freqs.weight")? else {
-            return Ok(Value::Object(rope));
-        };
+        let read = |name: &str| self.checkpoint.numbers_of(name);
+        let one = read("rope_freqs.weight")?;
+        let short = read("rope_factors_short.weight")?.or_else(|| one.clone());
+        let long = read("rope_factors_long.weight")?.or(one);
+        let (Some(short), Some(long)) = (short, long) else { return Ok(Value::Object(rope)) };
+        let original = self.size("rope.scaling.original_context_length");
+        rope.extend(original.map(|n| ("original_max_position_embeddings".into(), json!(n))));
         rope.insert("rope_type".into(), json!("longrope"));
-        rope.insert("short_factor".into(), json!(divisors));
-        rope.insert("long_factor".into(), json!(divisors));
-        rope.insert("attention_factor".into(), json!(1.0));
+        rope.insert("short_factor".into(), json!(short));
+        rope.insert("long_factor".into(), json!(long));
+        let factor = self.number("rope.scaling.attn_factor").unwrap_or(1.0);
+        rope.insert("attention_factor".into(), json!(factor));
         Ok(Value::Object(rope))
     }
 }
@@ -201,40 +261,3 @@ fn gemma2(reader: &Reader<'_>, map: &mut Map<String, Value>) {
     };
     map.insert("query_pre_attn_scalar".into(), scalar);
 }
-
-/// llama.cpp's names, the same for every architecture.
-macro_rules! names {
-    (heads: $heads:expr, norms: $norms:expr) => {
-        Names {
-            prefixes: &[""],
-            entries: &[
-                plain(Param::TokenEmbedding, "token_embd"),
-                plain(Param::PositionEmbedding, "position_embd"),
-                stored(Param::AttentionNorm, "blk.{}.attn_norm", $norms),
-                stored(Param::Query, "blk.{}.attn_q", $heads),
-                stored(Param::Key, "blk.{}.attn_k", $heads),
-                plain(Param::Value, "blk.{}.attn_v"),
-                stored(Param::Query, "blk.{}.attn_qkv", Layout::FusedQkv),
-                stored(Param::Key, "blk.{}.attn_qkv", Layout::FusedQkv),
-                stored(Param::Value, "blk.{}.attn_qkv", Layout::FusedQkv),
-                plain(Param::AttentionOut, "blk.{}.attn_output"),
-                stored(Param::QueryNorm, "blk.{}.attn_q_norm", $norms),
-                stored(Param::KeyNorm, "blk.{}.attn_k_norm", $norms),
-                stored(Param::AttentionOutNorm, "blk.{}.post_attention_norm", $norms),
-                stored(Param::MlpNorm, "blk.{}.ffn_norm", $norms),
-                plain(Param::Gate, "blk.{}.ffn_gate"),
-                plain(Param::Up, "blk.{}.ffn_up"),
-                plain(Param::Down, "blk.{}.ffn_down"),
-                stored(Param::MlpOutNorm, "blk.{}.post_ffw_norm", $norms),
-                stored(Param::FinalNorm, "output_norm", $norms),
-                plain(Param::Head, "output"),
-            ],
-            // Read as part of the configuration.
-            ignored: &["rope_freqs.weight"],
-        }
-    };
-}
-
-const PLAIN: Names = names!(heads: Layout::Plain, norms: Layout::Plain);
-const PERMUTED: Names = names!(heads: Layout::PermutedHeads, norms: Layout::Plain);
-const GEMMA: Names = names!(heads: Layout::Plain, norms: Layout::PlusOne);

@@ -2,81 +2,55 @@
 
 use serde_json::json;
 
-use super::common::{activation, head_dim, heads, layers};
+use super::classic::{GPT2, classic};
 use super::config::Config;
 use crate::error::Result;
-use crate::spec::{
-    AbsolutePosition, Attention, Embedding, FeedForward, Head, Layer, Norm, Position, Spec, Wiring,
-};
+use crate::spec::{AbsolutePosition, Spec};
 use crate::weights::{Layout, Names, Param, plain, stored};
 
 /// `GPT2Config` to a [`Spec`].
 pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
     config.irrelevant(&[
         "n_ctx",
-        "summary_type",
-        "summary_use_proj",
-        "summary_activation",
-        "summary_proj_to_labels",
-        "summary_first_dropout",
         // Another order of the same operations; scores are f32 here in any case.
         "reorder_and_upcast_attn",
     ]);
+    summary(config);
     config.only("add_cross_attention", &json!(false))?;
-    let dim = config.size("n_embd")?;
-    let n_heads = heads(config, "n_head")?;
-    let head_dim = head_dim(config, dim, n_heads)?;
-    let eps = config.number_or("layer_norm_epsilon", 1e-5)?;
-    let norm = Norm::Layer { eps, weight: true, bias: true, offset: 0.0 };
-    let scaled = config.flag_or("scale_attn_weights", true)?;
-    let by_layer = config.flag_or("scale_attn_by_inverse_layer_idx", false)?;
-    let scale = if scaled { (head_dim as f64).powf(-0.5) } else { 1.0 };
-    let hidden_dim = match config.maybe_size("n_inner")? {
-        Some(given) => given,
-        None => 4 * dim,
-    };
-    let act = activation(config, "activation_function", "gelu_new")?;
+    let mut spec = classic(config, &GPT2)?;
     // Our own key, for shapes in `configs/`: transformers' GPT-2 is always `learned`.
-    let position = match config.maybe_text("position_embedding_type")? {
+    spec.embedding.position = match config.maybe_text("position_embedding_type")? {
         None | Some("learned") => AbsolutePosition::Learned { offset: 0 },
-        Some("sinusoidal") => AbsolutePosition::Sinusoidal { theta: 10_000.0 },
+        Some("sinusoidal") => {
+            AbsolutePosition::Sinusoidal { theta: 10_000.0, offset: 0, halves: false }
+        }
         Some(other) => {
             let problem = format!("is `{other}`; known: learned, sinusoidal");
             return Err(config.error("position_embedding_type", problem));
         }
     };
-    let layer = |index: usize| Layer {
-        wiring: Wiring::Pre,
-        norm,
-        attention: Attention {
-            n_heads,
-            n_kv_heads: n_heads,
-            head_dim,
-            position: Position::None,
-            qk_norm: None,
-            qkv_bias: true,
-            out_bias: true,
-            window: None,
-            scale: if by_layer { scale / (index + 1) as f64 } else { scale },
-            softcap: None,
-        },
-        feed_forward: FeedForward::Plain { hidden_dim, activation: act, bias: true },
-        residual_scale: 1.0,
-    };
-    Ok(Spec {
-        vocab_size: config.size("vocab_size")?,
-        dim,
-        max_seq_len: config.size("n_positions")?,
-        embedding: Embedding { scale: 1.0, position },
-        layers: (0..layers(config, "n_layer")?).map(layer).collect(),
-        final_norm: norm,
-        head: Head {
-            tied: config.flag_or("tie_word_embeddings", true)?,
-            bias: false,
-            scale: 1.0,
-            softcap: None,
-        },
-    })
+    let scaled = config.flag_or("scale_attn_weights", true)?;
+    let by_layer = config.flag_or("scale_attn_by_inverse_layer_idx", false)?;
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        if !scaled {
+            layer.attention.scale = 1.0;
+        }
+        if by_layer {
+            layer.attention.scale /= (index + 1) as f64;
+        }
+    }
+    Ok(spec)
+}
+
+/// Keys of a classifying head that GPT-2's descendants still write.
+pub(crate) fn summary(config: &Config<'_>) {
+    config.irrelevant(&[
+        "summary_type",
+        "summary_use_proj",
+        "summary_activation",
+        "summary_proj_to_labels",
+        "summary_first_dropout",
+    ]);
 }
 
 /// Where `GPT2LMHeadModel` keeps its parameters.

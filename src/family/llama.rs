@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use super::common::{GatedDefaults, gated};
+use super::common::{GatedDefaults, attention_biases, gated, mlp_biases};
 use super::config::Config;
 use crate::error::Result;
-use crate::spec::{FeedForward, Spec};
+use crate::spec::Spec;
 use crate::weights::{Names, Param, plain};
 
 /// `LlamaConfig` to a [`Spec`].
@@ -20,36 +20,37 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
 
 /// `attention_bias` gives all four projections one, `mlp_bias` all three.
 pub(crate) fn biases(config: &Config<'_>, spec: &mut Spec) -> Result<()> {
-    let attention_bias = config.flag_or("attention_bias", false)?;
-    let mlp_bias = config.flag_or("mlp_bias", false)?;
-    for layer in &mut spec.layers {
-        layer.attention.qkv_bias = attention_bias;
-        layer.attention.out_bias = attention_bias;
-        if let FeedForward::Gated { bias, .. } = &mut layer.feed_forward {
-            *bias = mlp_bias;
-        }
-    }
-    Ok(())
+    attention_biases(config, spec, false, true)?;
+    mlp_biases(config, spec, false)
 }
 
+/// Llama's names, and some more.
+macro_rules! names_with {
+    ($($more:expr),* $(,)?) => {
+        Names {
+            prefixes: &["model.", ""],
+            entries: &[
+                plain(Param::TokenEmbedding, "embed_tokens"),
+                plain(Param::AttentionNorm, "layers.{}.input_layernorm"),
+                plain(Param::Query, "layers.{}.self_attn.q_proj"),
+                plain(Param::Key, "layers.{}.self_attn.k_proj"),
+                plain(Param::Value, "layers.{}.self_attn.v_proj"),
+                plain(Param::AttentionOut, "layers.{}.self_attn.o_proj"),
+                plain(Param::QueryNorm, "layers.{}.self_attn.q_norm"),
+                plain(Param::KeyNorm, "layers.{}.self_attn.k_norm"),
+                plain(Param::MlpNorm, "layers.{}.post_attention_layernorm"),
+                plain(Param::Gate, "layers.{}.mlp.gate_proj"),
+                plain(Param::Up, "layers.{}.mlp.up_proj"),
+                plain(Param::Down, "layers.{}.mlp.down_proj"),
+                plain(Param::FinalNorm, "norm"),
+                plain(Param::Head, "lm_head"),
+                $($more),*
+            ],
+            ignored: &["rotary_emb.inv_freq"],
+        }
+    };
+}
+pub(crate) use names_with;
+
 /// Where `LlamaForCausalLM` keeps its parameters.
-pub(crate) const NAMES: Names = Names {
-    prefixes: &["model.", ""],
-    entries: &[
-        plain(Param::TokenEmbedding, "embed_tokens"),
-        plain(Param::AttentionNorm, "layers.{}.input_layernorm"),
-        plain(Param::Query, "layers.{}.self_attn.q_proj"),
-        plain(Param::Key, "layers.{}.self_attn.k_proj"),
-        plain(Param::Value, "layers.{}.self_attn.v_proj"),
-        plain(Param::AttentionOut, "layers.{}.self_attn.o_proj"),
-        plain(Param::QueryNorm, "layers.{}.self_attn.q_norm"),
-        plain(Param::KeyNorm, "layers.{}.self_attn.k_norm"),
-        plain(Param::MlpNorm, "layers.{}.post_attention_layernorm"),
-        plain(Param::Gate, "layers.{}.mlp.gate_proj"),
-        plain(Param::Up, "layers.{}.mlp.up_proj"),
-        plain(Param::Down, "layers.{}.mlp.down_proj"),
-        plain(Param::FinalNorm, "norm"),
-        plain(Param::Head, "lm_head"),
-    ],
-    ignored: &["rotary_emb.inv_freq"],
-};
+pub(crate) const NAMES: Names = names_with!();

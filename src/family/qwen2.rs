@@ -1,6 +1,6 @@
 //! Qwen 2 and 2.5 (Yang et al. 2024, 2407.10671): Llama with biases on queries, keys and values.
 
-use super::common::{GatedDefaults, gated, windows};
+use super::common::{GatedDefaults, gated, window_or, windows};
 use super::config::Config;
 use crate::error::Result;
 use crate::spec::Spec;
@@ -26,11 +26,7 @@ pub(crate) fn upper_windows(config: &Config<'_>, spec: &mut Spec) -> Result<()> 
         config.irrelevant(&["layer_types"]);
         return Ok(());
     }
-    let window = match config.value("sliding_window") {
-        Some(_) => config.maybe_size("sliding_window")?,
-        None if config.has("sliding_window") => None,
-        None => Some(config.size_or("sliding_window", 4096)?),
-    };
+    let window = window_or(config, 4096)?;
     let first = config.size_or("max_window_layers", 28)?;
     windows(config, spec, window, |layer| window.is_some() && layer >= first)
 }

@@ -1,6 +1,6 @@
 //! Qwen 3 (Yang et al. 2025, 2505.09388): Llama with a norm on every query and key head.
 
-use super::common::{GatedDefaults, gated};
+use super::common::{GatedDefaults, attention_biases, gated};
 use super::config::Config;
 use super::qwen2::upper_windows;
 use crate::error::Result;
@@ -15,11 +15,9 @@ pub(crate) fn spec(config: &Config<'_>) -> Result<Spec> {
         ..GatedDefaults::default()
     };
     let mut spec = gated(config, defaults)?;
-    let attention_bias = config.flag_or("attention_bias", false)?;
+    attention_biases(config, &mut spec, false, true)?;
     for layer in &mut spec.layers {
         layer.attention.qk_norm = Some(QkNorm::PerHead(layer.norm));
-        layer.attention.qkv_bias = attention_bias;
-        layer.attention.out_bias = attention_bias;
     }
     upper_windows(config, &mut spec)?;
     Ok(spec)

@@ -38,6 +38,26 @@ pub(crate) fn read(
     read_from(config, params.as_ref(), head_dim, max_seq_len, defaults)
 }
 
+/// The rotary positions of the layers of one kind, where `rope_parameters` has an object for each
+/// kind of layer (or null: no scaling, the default base).
+pub(crate) fn of_layer_type(
+    config: &Config<'_>,
+    layer_type: &str,
+    head_dim: usize,
+    max_seq_len: usize,
+    defaults: RopeDefaults,
+) -> Result<Option<(Rope, usize)>> {
+    let Some(all) = config.maybe_object("rope_parameters")? else { return Ok(None) };
+    if !all.has(layer_type) {
+        return Ok(None);
+    }
+    let own = all.maybe_object(layer_type)?;
+    // Nothing beside the object counts.
+    let empty = all.nowhere();
+    let own = own.as_ref().unwrap_or(&empty);
+    read_from(&own.nowhere(), Some(own), head_dim, max_seq_len, defaults).map(Some)
+}
+
 fn read_from(
     config: &Config<'_>,
     params: Option<&Config<'_>>,
@@ -59,7 +79,7 @@ fn read_from(
         Some(params) => scaling(config, params, max_seq_len)?,
         None => (RopeScaling::None, max_seq_len),
     };
-    Ok((Rope { theta, rotary_dim, interleaved: false, scaling }, max_seq_len))
+    Ok((Rope { theta, rotary_dim, reversed: false, interleaved: false, scaling }, max_seq_len))
 }
 
 /// The same quantity under several names; two that differ are refused.
@@ -186,7 +206,7 @@ fn longrope(params: &Config<'_>, max_seq_len: usize, original: usize) -> Result<
     Ok(RopeScaling::LongRope {
         short: divisors("short_factor")?,
         long: divisors("long_factor")?,
-        attention_factor,
+        attention_factors: [attention_factor; 2],
         original_max_seq_len: original,
     })
 }

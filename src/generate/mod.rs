@@ -2,6 +2,7 @@
 //! drives the decoder. It loads nothing and prints nothing.
 
 mod candidates;
+mod chat;
 mod choices;
 mod completion;
 mod defaults;
@@ -18,6 +19,7 @@ mod session;
 mod stop;
 mod voice;
 
+pub use chat::Chat;
 pub use choices::Choices;
 pub use completion::{Completion, FinishReason, Timings};
 pub use defaults::Defaults;

@@ -64,7 +64,8 @@ fn batch(
     let started = Instant::now();
     let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
     let padding: Vec<usize> = prompts.iter().map(|p| longest - p.ids.len()).collect();
-    let room = request.max_tokens.min(RESERVED);
+    let lengths = prompts.iter().map(|p| p.max_tokens.unwrap_or(request.max_tokens));
+    let room = lengths.max().unwrap_or(0).min(RESERVED);
     let reserve = (longest + room).min(decoder.spec().max_seq_len);
     let mut cache = Cache::new(decoder.spec(), &padding, reserve);
     let scored = request.echo && request.logprobs.is_some();

@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 use crate::nn::{Cache, Decoder, HeadEdits};
 
 /// A decoder, and what it has seen.
+///
+/// Where rotations depend on the length in use (`dynamic`, `longrope`), keys stay as they were
+/// turned when they came, as in transformers' cache: past the original length a kept conversation
+/// has other numbers than the same one processed anew.
 #[derive(Debug)]
 pub struct Session<'m> {
     decoder: &'m Decoder,

@@ -27,6 +27,8 @@ pub struct LayerView {
     pub scale: f64,
     /// Scores stay below this, by a tanh.
     pub softcap: Option<f64>,
+    /// Each head has one more score in its softmax, to which no token belongs.
+    pub sinks: bool,
 }
 
 impl LayerView {
@@ -53,6 +55,7 @@ impl LayerView {
             slopes,
             scale: attention.scale,
             softcap: attention.softcap,
+            sinks: attention.sinks,
         }
     }
 
@@ -76,6 +79,9 @@ impl LayerView {
             word => format!("{word} positions"),
         });
         words.extend(self.softcap.map(|cap| format!("scores capped at {cap}")));
+        if self.sinks {
+            words.push("a learned sink takes part of the weight".into());
+        }
         words.join("; ")
     }
 }

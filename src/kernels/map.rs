@@ -1,6 +1,5 @@
 //! A range of a file as memory. It maps for reading only, and only while the bytes are being
 //! copied: mapped pages count as resident, so nobody keeps a [`Map`].
-#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result};

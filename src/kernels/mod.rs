@@ -1,11 +1,37 @@
 //! The only `unsafe`, SIMD, `CustomOp` and `cfg(feature)` in the crate. Each entry point is
 //! *offered*: it answers `None` where it has no fast path for this device, dtype and shape, and
 //! the caller computes plainly. No model code is here.
+#![allow(unsafe_code)]
 
+mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod blocks;
+mod elementwise;
+mod few;
+mod fill;
+mod format;
 mod fused;
+mod isa;
+mod lanes;
 pub mod map;
+mod memory;
+mod packed;
+mod panel;
 mod plainly;
+mod pool;
+mod product;
+mod quads;
+mod unary;
 
+pub use elementwise::activate_times;
+pub use fill::Packer;
+pub use format::Format;
 pub use fused::{layer_norm, rms_norm, rotate, softmax};
+pub use isa::Isa;
+pub use packed::Packed;
 pub(crate) use plainly::offering;
 pub use plainly::plainly;
+pub use pool::{set_threads, threads};
+pub use product::{gated, products};
+pub use unary::Activation;

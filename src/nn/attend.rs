@@ -14,10 +14,12 @@ pub(crate) struct Scoring {
     pub(crate) scale: f64,
     /// `cap · tanh(scores / cap)`.
     pub(crate) softcap: Option<f64>,
-    /// Added after the cap, (heads, seq, keys).
+    /// Added after the cap, (1 | batch, heads, seq, keys).
     pub(crate) bias: Option<Tensor>,
     /// 0 or −∞, (batch | 1, 1, seq, keys).
     pub(crate) mask: Option<Tensor>,
+    /// One more score in every head's softmax, to which no value belongs, (1, heads, 1, 1) in f32.
+    pub(crate) sinks: Option<Tensor>,
 }
 
 /// Scaled dot-product attention (Vaswani et al. 2017, 1706.03762, section 3.2.1). Each group of
@@ -36,7 +38,7 @@ pub(crate) fn attend(
     let (batch, heads, seq, head_dim) = q.dims4()?;
     let (_, kv_heads, keys, _) = k.dims4()?;
     let scores = listener.see(Site::Scores, scores(q, k, scoring)?)?;
-    let pattern = listener.see(Site::Pattern, pattern(&scores)?)?;
+    let pattern = listener.see(Site::Pattern, pattern(&scores, scoring)?)?;
     let rows = heads / kv_heads * seq;
     let pattern = pattern.to_dtype(v.dtype())?.reshape((batch, kv_heads, rows, keys))?;
     Ok(pattern.matmul(v)?.reshape((batch, heads, seq, head_dim))?)
@@ -54,9 +56,12 @@ pub(crate) fn scores(q: &Tensor, k: &Tensor, scoring: &Scoring) -> Result<Tensor
     scored(products.reshape((batch, heads, seq, keys))?.to_dtype(DType::F32)?, scoring)
 }
 
-/// Weights from scores, (batch, heads, seq, keys) both.
-pub(crate) fn pattern(scores: &Tensor) -> Result<Tensor> {
-    softmax(scores)
+/// Weights from scores, (batch, heads, seq, keys) both; rows add up to less than 1 beside sinks.
+pub(crate) fn pattern(scores: &Tensor, scoring: &Scoring) -> Result<Tensor> {
+    match &scoring.sinks {
+        Some(sinks) => softmax_beside(scores, sinks),
+        None => softmax(scores),
+    }
 }
 
 fn scored(products: Tensor, scoring: &Scoring) -> Result<Tensor> {
@@ -74,10 +79,19 @@ fn scored(products: Tensor, scoring: &Scoring) -> Result<Tensor> {
 }
 
 /// exp(x − max) / Σ exp(x − max) over the last axis, in f32.
-fn softmax(scores: &Tensor) -> Result<Tensor> {
+pub(super) fn softmax(scores: &Tensor) -> Result<Tensor> {
     if let Some(pattern) = kernels::softmax(scores)? {
         return Ok(pattern);
     }
     let exp = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
     Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
+}
+
+/// The softmax of `scores` with one more column, which is then left out: rows add up to less
+/// than 1.
+fn softmax_beside(scores: &Tensor, sinks: &Tensor) -> Result<Tensor> {
+    let (batch, heads, seq, keys) = scores.dims4()?;
+    let sinks = sinks.broadcast_as((batch, heads, seq, 1))?.contiguous()?;
+    let pattern = softmax(&Tensor::cat(&[scores, &sinks], D::Minus1)?)?;
+    Ok(pattern.narrow(D::Minus1, 0, keys)?.contiguous()?)
 }

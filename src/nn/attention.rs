@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use super::alibi::AlibiBias;
 use super::attend::{Scoring, attend, pattern, scores};
 use super::linear::Linear;
 use super::look::Rows;
 use super::norm::Norm;
-use super::position::{AlibiBias, Rotary};
+use super::position::{Growth, Rotary};
 use super::probe::Site;
 use super::step::Step;
 use crate::error::Result;
@@ -28,7 +29,9 @@ pub struct Attention {
     out: Linear,   // n_heads · head_dim → dim
     query_norm: Option<HeadNorm>,
     key_norm: Option<HeadNorm>,
+    sinks: Option<Tensor>, // (1, heads, 1, 1), f32
     place: Place,
+    growth: Option<Growth>,
     spec: spec::Attention,
 }
 
@@ -64,7 +67,15 @@ impl Attention {
             )?,
             query_norm: HeadNorm::load(spec, Param::QueryNorm, spec.n_heads, layer, weights)?,
             key_norm: HeadNorm::load(spec, Param::KeyNorm, spec.n_kv_heads, layer, weights)?,
+            sinks: match spec.sinks {
+                true => {
+                    let sinks = weights.vector(Param::Sinks, Some(layer), spec.n_heads)?;
+                    Some(sinks.reshape((1, spec.n_heads, 1, 1))?)
+                }
+                false => None,
+            },
             place,
+            growth: spec.query_growth.map(Growth::new),
             spec: spec.clone(),
         })
     }
@@ -73,14 +84,19 @@ impl Attention {
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor, layer: usize, step: &mut Step<'_>) -> Result<Tensor> {
         let (batch, seq, _) = x.dims3()?;
-        let q = self.heads(self.query.forward(x)?, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
-        let k = self.heads(self.key.forward(x)?, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
-        let v = self.heads(self.value.forward(x)?, self.spec.n_kv_heads, &None)?; // (batch, kv_heads, seq, head_dim)
+        let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x)?; // (batch, seq, heads · head_dim)
+        let q = self.heads(q, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
+        let k = self.heads(k, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
+        let v = self.heads(v, self.spec.n_kv_heads, &None)?; // (batch, kv_heads, seq, head_dim)
         let q = step.listener.see(Site::Q, q)?;
         let k = step.listener.see(Site::K, k)?;
         let v = step.listener.see(Site::V, v)?;
-        let q = step.listener.see(Site::QPos, self.place(q, step)?)?;
-        let k = step.listener.see(Site::KPos, self.place(k, step)?)?;
+        let mut q = self.place(q, &self.query_norm, step)?;
+        if let Some(growth) = &self.growth {
+            q = growth.grow(&q, &step.positions)?;
+        }
+        let q = step.listener.see(Site::QPos, q)?;
+        let k = step.listener.see(Site::KPos, self.place(k, &self.key_norm, step)?)?;
         let (k, v) = match &mut step.cache {
             Some(cache) => cache.append(layer, &k, &v)?, // (batch, kv_heads, keys, head_dim)
             None => (k.contiguous()?, v.contiguous()?),
@@ -101,7 +117,7 @@ impl Attention {
         let (first_key, keys) = step.masks.reach(self.spec.window);
         let scoring = self.scoring(seq, keys, q.device(), &mut step)?;
         let scores = scores(&q.contiguous()?, &k.narrow(2, first_key, keys)?, &scoring)?;
-        Ok(Rows { first, first_key, pattern: pattern(&scores)?, scores })
+        Ok(Rows { first, first_key, pattern: pattern(&scores, &scoring)?, scores })
     }
 
     /// # Shapes
@@ -112,15 +128,23 @@ impl Attention {
         let x = match norm {
             Some(HeadNorm::Full(norm)) => norm.forward(&x)?.reshape(split)?,
             Some(HeadNorm::PerHead(norm)) => norm.forward(&x.reshape(split)?)?,
-            None => x.reshape(split)?,
+            Some(HeadNorm::Placed(_)) | None => x.reshape(split)?,
+        };
+        let x = match self.spec.clip {
+            Some(clip) => x.clamp(-clip, clip)?,
+            None => x,
         };
         Ok(x.transpose(1, 2)?)
     }
 
-    fn place(&self, x: Tensor, step: &Step<'_>) -> Result<Tensor> {
-        match &self.place {
-            Place::Rotary(rotary) => rotary.rotate(&x, &step.positions),
-            Place::Alibi(_) | Place::Nowhere => Ok(x),
+    fn place(&self, x: Tensor, norm: &Option<HeadNorm>, step: &Step<'_>) -> Result<Tensor> {
+        let x = match &self.place {
+            Place::Rotary(rotary) => rotary.rotate(&x, &step.positions)?,
+            Place::Alibi(_) | Place::Nowhere => x,
+        };
+        match norm {
+            Some(HeadNorm::Placed(norm)) => norm.forward(&x),
+            _ => Ok(x),
         }
     }
 
@@ -136,10 +160,11 @@ impl Attention {
             scale: self.spec.scale,
             softcap: self.spec.softcap,
             bias: match &self.place {
-                Place::Alibi(alibi) => Some(alibi.bias(seq, keys, device)?),
+                Place::Alibi(alibi) => Some(alibi.bias(seq, keys, &step.positions, device)?),
                 Place::Rotary(_) | Place::Nowhere => None,
             },
             mask: step.masks.mask(self.spec.window)?,
+            sinks: self.sinks.clone(),
         })
     }
 }
@@ -147,7 +172,11 @@ impl Attention {
 /// A norm on queries or keys.
 #[derive(Debug)]
 enum HeadNorm {
+    /// On (…, heads, head_dim), before positions.
     PerHead(Norm),
+    /// On (…, head_dim), after positions.
+    Placed(Norm),
+    /// On (…, heads · head_dim), before positions.
     Full(Norm),
 }
 
@@ -163,6 +192,11 @@ impl HeadNorm {
         Ok(match spec.qk_norm {
             None => None,
             Some(QkNorm::PerHead(norm)) => Some(Self::PerHead(load(norm, spec.head_dim)?)),
+            Some(QkNorm::PerHeadPlaced(norm)) => Some(Self::Placed(load(norm, spec.head_dim)?)),
+            Some(QkNorm::OwnPerHead(norm)) => {
+                let shape = (heads, spec.head_dim);
+                Some(Self::PerHead(Norm::load_per_head(weights, param, layer, norm, shape)?))
+            }
             Some(QkNorm::Full(norm)) => Some(Self::Full(load(norm, heads * spec.head_dim)?)),
         })
     }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::attention::{Attention, Place};
-use super::mlp::Mlp;
+use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::probe::Site;
 use super::step::Step;
@@ -18,6 +18,8 @@ use crate::weights::{Param, Weights};
 ///                └────────────────────────┘   └──────────────────┘
 /// Post:      x ──┬──────── attention ─ norm ─ + ──┬─────── mlp ─ norm ─ + ─
 /// Sandwich:  x ──┬─ norm ─ attention ─ norm ─ + ──┬ norm ─ mlp ─ norm ─ + ─
+/// PostSum:   x ──┬──────── attention ──── + ─ norm ──┬──── mlp ──── + ─ norm ─
+/// Normed:    x ─ norm ──┬─ attention ──── + ─ norm ──┬──── mlp ──── + ─
 /// Parallel:  x ──┬─ norm ─ attention ─┬─ + ─
 ///                ├─ norm ─ mlp ───────┘  │      (one norm for both if shared)
 ///                └───────────────────────┘
@@ -25,7 +27,7 @@ use crate::weights::{Param, Weights};
 #[derive(Debug)]
 pub struct Block {
     attention: Attention,
-    mlp: Mlp,
+    mlp: FeedForward,
     norms: Norms,
     layer: usize,
     residual_scale: f64,
@@ -34,11 +36,23 @@ pub struct Block {
 /// The norms that the wiring has.
 #[derive(Debug)]
 enum Norms {
-    Sequential { attention: Around, mlp: Around },
-    Parallel { attention: Norm, mlp: Option<Norm> },
+    /// Around the branches.
+    Sequential {
+        attention: Around,
+        mlp: Around,
+    },
+    /// On the residual stream itself, before a branch leaves it or after it joins.
+    Stream {
+        attention: Around,
+        mlp: Around,
+    },
+    Parallel {
+        attention: Norm,
+        mlp: Option<Norm>,
+    },
 }
 
-/// The norms around one branch.
+/// The norms before and after one branch.
 #[derive(Debug)]
 struct Around {
     before: Option<Norm>,
@@ -55,7 +69,7 @@ impl Block {
     ) -> Result<Self> {
         Ok(Self {
             attention: Attention::load(&spec.attention, dim, layer, place, weights)?,
-            mlp: Mlp::load(&spec.feed_forward, dim, layer, weights)?,
+            mlp: FeedForward::load(&spec.feed_forward, dim, layer, weights)?,
             norms: Norms::load(spec, dim, layer, weights)?,
             layer,
             residual_scale: spec.residual_scale,
@@ -74,6 +88,14 @@ impl Block {
                 let branch = self.feed(&mlp.enter(&x)?, step)?;
                 let branch = self.fed(mlp.leave(branch)?, step)?;
                 (x + branch)?
+            }
+            Norms::Stream { attention, mlp } => {
+                let x = attention.enter(&x)?;
+                let branch = self.attend(&x, step)?;
+                let x = attention.leave((x + self.attended(branch, step)?)?)?;
+                let x = mlp.enter(&step.listener.see(Site::ResidMid, x)?)?;
+                let branch = self.feed(&x, step)?;
+                mlp.leave((x + self.fed(branch, step)?)?)?
             }
             Norms::Parallel { attention, mlp } => {
                 let shared = attention.forward(&x)?;
@@ -124,27 +146,26 @@ impl Block {
 impl Norms {
     fn load(spec: &Layer, dim: usize, layer: usize, weights: &Weights<'_>) -> Result<Self> {
         let norm = |param| Norm::load(weights, param, Some(layer), spec.norm, dim);
-        let around = |before: Option<Param>, after: Option<Param>| -> Result<Around> {
-            Ok(Around {
-                before: before.map(norm).transpose()?,
-                after: after.map(norm).transpose()?,
-            })
-        };
         let (before, after) = match spec.wiring {
             Wiring::Parallel { shared_norm } => {
                 let mlp = if shared_norm { None } else { Some(norm(Param::MlpNorm)?) };
                 return Ok(Self::Parallel { attention: norm(Param::AttentionNorm)?, mlp });
             }
-            Wiring::Pre => (true, false),
-            Wiring::Post => (false, true),
+            Wiring::Pre | Wiring::Normed => (true, false),
+            Wiring::Post | Wiring::PostSum => (false, true),
             Wiring::Sandwich => (true, true),
         };
-        Ok(Self::Sequential {
-            attention: around(
-                before.then_some(Param::AttentionNorm),
-                after.then_some(Param::AttentionOutNorm),
-            )?,
-            mlp: around(before.then_some(Param::MlpNorm), after.then_some(Param::MlpOutNorm))?,
+        let around = |first: Param, last: Param| -> Result<Around> {
+            Ok(Around {
+                before: before.then_some(first).map(norm).transpose()?,
+                after: after.then_some(last).map(norm).transpose()?,
+            })
+        };
+        let attention = around(Param::AttentionNorm, Param::AttentionOutNorm)?;
+        let mlp = around(Param::MlpNorm, Param::MlpOutNorm)?;
+        Ok(match spec.wiring {
+            Wiring::PostSum | Wiring::Normed => Self::Stream { attention, mlp },
+            _ => Self::Sequential { attention, mlp },
         })
     }
 }
@@ -154,10 +175,10 @@ impl Around {
         self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
     }
 
-    fn leave(&self, branch: Tensor) -> Result<Tensor> {
+    fn leave(&self, x: Tensor) -> Result<Tensor> {
         match &self.after {
-            Some(norm) => norm.forward(&branch),
-            None => Ok(branch),
+            Some(norm) => norm.forward(&x),
+            None => Ok(x),
         }
     }
 }

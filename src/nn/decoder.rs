@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::alibi::AlibiBias;
 use super::attention::{Attention, Place};
 use super::block::Block;
 use super::cache::Cache;
 use super::embedding::{Embedding, Head};
 use super::norm::Norm;
-use super::position::{AlibiBias, Rotary};
+use super::position::Rotary;
 use super::probe::{Probe, Site};
 use super::step::Step;
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ pub struct Decoder {
     spec: Spec,
     embedding: Embedding,
     blocks: Vec<Block>,
-    final_norm: Norm,
+    final_norm: Option<Norm>,
     head: Head,
     device: Device,
     dtype: DType,
@@ -60,7 +61,10 @@ impl Decoder {
         }
         Ok(Self {
             blocks,
-            final_norm: Norm::load(weights, Param::FinalNorm, None, spec.final_norm, spec.dim)?,
+            final_norm: match spec.final_norm {
+                Some(norm) => Some(Norm::load(weights, Param::FinalNorm, None, norm, spec.dim)?),
+                None => None,
+            },
             head: Head::load(spec, &embedding, weights)?,
             embedding,
             spec: spec.clone(),
@@ -160,7 +164,10 @@ impl Decoder {
 
     /// The final norm.
     pub(super) fn normed(&self, x: &Tensor) -> Result<Tensor> {
-        self.final_norm.forward(x)
+        match &self.final_norm {
+            Some(norm) => norm.forward(x),
+            None => Ok(x.clone()),
+        }
     }
 
     /// The head.

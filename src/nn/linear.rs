@@ -7,7 +7,8 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Module, Tensor};
 
 use crate::error::Result;
-use crate::weights::{Matrix, Param, Weights};
+use crate::kernels::{self, Packed};
+use crate::weights::{Matrix, Owner, Param, Weights};
 
 /// `y = x·Wᵀ + b`.
 #[derive(Debug, Clone)]
@@ -20,22 +21,24 @@ pub struct Linear {
 enum Weight {
     Dense(Tensor), // (out, in)
     Quantised(QMatMul),
+    Packed(Arc<Packed>),
 }
 
 impl Linear {
-    /// Loads `param` of `layer`, (out, in), with a bias where the spec has one.
+    /// Loads `param` of `owner`, (out, in), with a bias where the spec has one.
     ///
     /// # Errors
     /// A missing or mis-shaped tensor.
     pub fn load(
         weights: &Weights<'_>,
         param: Param,
-        layer: Option<usize>,
+        owner: impl Into<Owner>,
         (out, input): (usize, usize),
         bias: bool,
     ) -> Result<Self> {
-        let weight = weights.matrix(param, layer, (out, input))?;
-        let bias = if bias { Some(weights.bias(param, layer, out)?) } else { None };
+        let owner = owner.into();
+        let weight = weights.matrix(param, owner, (out, input))?;
+        let bias = if bias { Some(weights.bias(param, owner, out)?) } else { None };
         Self::new(weight, bias)
     }
 
@@ -47,6 +50,7 @@ impl Linear {
         let weight = match weight {
             Matrix::Dense(weight) => Weight::Dense(weight),
             Matrix::Quantised(weight) => Weight::Quantised(matmul(weight)?),
+            Matrix::Packed(weight) => Weight::Packed(weight),
         };
         Ok(Self { weight, bias })
     }
@@ -58,20 +62,70 @@ impl Linear {
     /// A shape that does not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = match &self.weight {
-            Weight::Dense(weight) => {
-                let (batch, seq, input) = x.dims3()?;
-                let rows = x.reshape((batch * seq, input))?;
-                rows.matmul(&weight.t()?)?.reshape((batch, seq, ()))?
-            }
+            Weight::Dense(weight) => dense(x, weight)?,
+            Weight::Packed(weight) => packed(x, weight)?,
             // Quantised products take f32 activations, whatever the run's dtype is.
             Weight::Quantised(weight) => {
                 weight.forward(&x.to_dtype(DType::F32)?.contiguous()?)?.to_dtype(x.dtype())?
             }
         };
+        self.biased(y)
+    }
+
+    /// What each of `linears` makes of the same `x`, computed side by side where all are packed.
+    ///
+    /// # Shapes
+    /// (batch, seq, in) → (batch, seq, out) each
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_all<const N: usize>(linears: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let packed: Vec<&Packed> = linears.iter().filter_map(|linear| linear.as_packed()).collect();
+        let mut outs = Vec::with_capacity(N);
+        if packed.len() == N
+            && let Some(products) = kernels::products(x, &packed)?
+        {
+            for (linear, y) in linears.iter().zip(products) {
+                outs.push(linear.biased(y)?);
+            }
+        } else {
+            for linear in linears {
+                outs.push(linear.forward(x)?);
+            }
+        }
+        outs.try_into().map_err(|_| candle_core::Error::Msg("as many outputs".into()).into())
+    }
+
+    /// The packed matrix, where it is one and the outputs have no bias.
+    pub(crate) fn as_bare_packed(&self) -> Option<&Packed> {
+        self.as_packed().filter(|_| self.bias.is_none())
+    }
+
+    fn as_packed(&self) -> Option<&Packed> {
+        match &self.weight {
+            Weight::Packed(weight) => Some(weight),
+            Weight::Dense(_) | Weight::Quantised(_) => None,
+        }
+    }
+
+    fn biased(&self, y: Tensor) -> Result<Tensor> {
         match &self.bias {
             Some(bias) => Ok(y.broadcast_add(bias)?),
             None => Ok(y),
         }
+    }
+}
+
+fn dense(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (batch, seq, input) = x.dims3()?;
+    let rows = x.reshape((batch * seq, input))?;
+    Ok(rows.matmul(&weight.t()?)?.reshape((batch, seq, ()))?)
+}
+
+fn packed(x: &Tensor, weight: &Packed) -> Result<Tensor> {
+    match kernels::products(x, &[weight])?.and_then(|mut products| products.pop()) {
+        Some(y) => Ok(y),
+        None => dense(x, &weight.dense()?.to_dtype(x.dtype())?),
     }
 }
 

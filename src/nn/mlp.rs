@@ -1,64 +1,140 @@
-//! The feed-forward branch: every position for itself, up to a wider space and down again.
+//! One dense feed-forward: every position for itself, up to a wider space and down again. Which
+//! tokens an expert gets is `moe.rs`'s affair.
 
 use candle_core::Tensor;
+use candle_nn::ops::sigmoid;
 
+use super::activation::Nonlinearity;
 use super::linear::Linear;
 use crate::error::Result;
-use crate::spec::{Activation, FeedForward};
-use crate::weights::{Param, Weights};
+use crate::kernels;
+use crate::spec::{Activation, Gating};
+use crate::weights::{Owner, Param, Weights};
 
 /// `down(act(up(x)))` (Vaswani et al. 2017, 1706.03762, section 3.3), or
 /// `down(act(gate(x)) * up(x))` (Shazeer 2020, 2002.05202).
 #[derive(Debug)]
 pub struct Mlp {
-    gate: Option<Linear>, // dim → hidden
-    up: Linear,           // dim → hidden
-    down: Linear,         // hidden → dim
-    activation: Activation,
+    form: Form,
+    up: Linear,   // dim → hidden
+    down: Linear, // hidden → dim
+}
+
+#[derive(Debug)]
+enum Form {
+    Plain(Nonlinearity),
+    Gated(Linear, Gate), // dim → hidden
+}
+
+/// How gate and up are joined: [`Gating`] with what it was trained with.
+#[derive(Debug)]
+enum Gate {
+    Plain(Nonlinearity),
+    Clamped { alpha: f64, limit: f64 },
+}
+
+/// The widths of a feed-forward, and whether its projections have biases.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) dim: usize,
+    pub(crate) hidden: usize,
+    pub(crate) bias: bool,
 }
 
 impl Mlp {
-    pub(crate) fn load(
-        spec: &FeedForward,
-        dim: usize,
-        layer: usize,
+    pub(crate) fn plain(
         weights: &Weights<'_>,
+        owner: Owner,
+        shape: Shape,
+        activation: Activation,
     ) -> Result<Self> {
-        let (hidden, activation, bias, gated) = match *spec {
-            FeedForward::Plain { hidden_dim, activation, bias } => {
-                (hidden_dim, activation, bias, false)
-            }
-            FeedForward::Gated { hidden_dim, activation, bias } => {
-                (hidden_dim, activation, bias, true)
-            }
-        };
-        let load = |param, shape| Linear::load(weights, param, Some(layer), shape, bias);
+        let Shape { dim, hidden, bias } = shape;
         Ok(Self {
-            gate: if gated { Some(load(Param::Gate, (hidden, dim))?) } else { None },
-            up: load(Param::Up, (hidden, dim))?,
-            down: load(Param::Down, (dim, hidden))?,
-            activation,
+            form: Form::Plain(Nonlinearity::load(activation, owner, weights)?),
+            up: Linear::load(weights, Param::Up, owner, (hidden, dim), bias)?,
+            down: Linear::load(weights, Param::Down, owner, (dim, hidden), bias)?,
         })
+    }
+
+    /// From the parameters [gate, up, down].
+    pub(crate) fn gated(
+        weights: &Weights<'_>,
+        [gate, up, down]: [Param; 3],
+        owner: Owner,
+        shape: Shape,
+        gating: Gating,
+    ) -> Result<Self> {
+        let Shape { dim, hidden, bias } = shape;
+        let gate = Linear::load(weights, gate, owner, (hidden, dim), bias)?;
+        let join = match gating {
+            Gating::Plain(activation) => {
+                Gate::Plain(Nonlinearity::load(activation, owner, weights)?)
+            }
+            Gating::Clamped { alpha, limit } => Gate::Clamped { alpha, limit },
+        };
+        Ok(Self {
+            form: Form::Gated(gate, join),
+            up: Linear::load(weights, up, owner, (hidden, dim), bias)?,
+            down: Linear::load(weights, down, owner, (dim, hidden), bias)?,
+        })
+    }
+
+    /// Of these projections; the nonlinearity is SiLU.
+    #[cfg(test)]
+    pub(crate) fn of(gate: Linear, up: Linear, down: Linear, gating: Gating) -> Self {
+        let join = match gating {
+            Gating::Plain(_) => Gate::Plain(Nonlinearity::Silu),
+            Gating::Clamped { alpha, limit } => Gate::Clamped { alpha, limit },
+        };
+        Self { form: Form::Gated(gate, join), up, down }
     }
 
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let up = self.up.forward(x)?; // (batch, seq, hidden)
-        let hidden = match &self.gate {
-            Some(gate) => (activate(&gate.forward(x)?, self.activation)? * up)?,
-            None => activate(&up, self.activation)?,
+        let hidden = match &self.form {
+            Form::Plain(activation) => activation.forward(&self.up.forward(x)?)?,
+            Form::Gated(gate, join) => self.gated_hidden(gate, join, x)?, // (batch, seq, hidden)
         };
         self.down.forward(&hidden)
     }
+
+    /// What goes down: gate and up of `x`, joined.
+    fn gated_hidden(&self, gate: &Linear, join: &Gate, x: &Tensor) -> Result<Tensor> {
+        let fused = join.fused();
+        if let (Some(gate), Some(up)) = (gate.as_bare_packed(), self.up.as_bare_packed())
+            && let Some(activation) = fused
+            && let Some(hidden) = kernels::gated(x, gate, up, activation)?
+        {
+            return Ok(hidden);
+        }
+        let [gate, up] = Linear::forward_all([gate, &self.up], x)?;
+        if let Some(activation) = fused
+            && let Some(hidden) = kernels::activate_times(&gate, &up, activation)?
+        {
+            return Ok(hidden);
+        }
+        join.forward(&gate, up)
+    }
 }
 
-fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    Ok(match activation {
-        Activation::GeluErf => x.gelu_erf()?,
-        Activation::GeluTanh => x.gelu()?,
-        Activation::Silu => x.silu()?,
-        Activation::Relu => x.relu()?,
-        Activation::ReluSquared => x.relu()?.sqr()?,
-    })
+impl Gate {
+    /// What the kernels call it, where they have it.
+    fn fused(&self) -> Option<kernels::Activation> {
+        match self {
+            Self::Plain(activation) => activation.fused(),
+            Self::Clamped { .. } => None,
+        }
+    }
+
+    fn forward(&self, gate: &Tensor, up: Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Plain(activation) => (activation.forward(gate)? * up)?,
+            Self::Clamped { alpha, limit } => {
+                let gate = gate.minimum(*limit)?;
+                let up = up.clamp(-limit, *limit)?;
+                (gate.mul(&sigmoid(&(&gate * *alpha)?)?)? * (up + 1.0)?)?
+            }
+        })
+    }
 }

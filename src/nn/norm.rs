@@ -14,7 +14,7 @@ use crate::weights::{Param, Weights};
 #[derive(Debug, Clone)]
 pub struct Norm {
     spec: spec::Norm,
-    weight: Option<Tensor>, // (width), f32, the offset added
+    weight: Option<Tensor>, // (width) or (heads, width), f32, the offset added
     bias: Option<Tensor>,   // (width), f32
 }
 
@@ -45,6 +45,29 @@ impl Norm {
         Ok(Self { spec, weight, bias })
     }
 
+    /// Loads the norm `param` of `layer` over a head's `width` numbers, with a weight of its own
+    /// for each of the `heads`: for x (…, heads, width).
+    ///
+    /// # Errors
+    /// A missing or mis-shaped tensor.
+    pub(crate) fn load_per_head(
+        weights: &Weights<'_>,
+        param: Param,
+        layer: usize,
+        spec: spec::Norm,
+        (heads, width): (usize, usize),
+    ) -> Result<Self> {
+        let (has_weight, offset) = match spec {
+            spec::Norm::Layer { weight, offset, .. } => (weight, offset),
+            spec::Norm::Rms { weight, offset, .. } => (weight, offset),
+        };
+        let weight = match has_weight {
+            true => Some((weights.head_vectors(param, Some(layer), (heads, width))? + offset)?),
+            false => None,
+        };
+        Ok(Self { spec, weight, bias: None })
+    }
+
     /// # Shapes
     /// (…, width) → (…, width)
     ///
@@ -72,6 +95,9 @@ impl Norm {
     }
 
     fn offered(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        if self.weight.as_ref().is_some_and(|weight| weight.rank() > 1) {
+            return Ok(None);
+        }
         match (self.spec, &self.weight, &self.bias) {
             (spec::Norm::Rms { eps, .. }, Some(weight), None) => kernels::rms_norm(x, weight, eps),
             (spec::Norm::Layer { eps, .. }, Some(weight), Some(bias)) => {

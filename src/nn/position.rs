@@ -1,5 +1,6 @@
 //! What tells the decoder where a token stands: tables added to embeddings, rotations of queries
-//! and keys, biases on scores. Who may see whom is `mask.rs`'s affair.
+//! and keys, queries that grow. Biases on scores are in `alibi.rs`; who may see whom is `mask.rs`'s
+//! affair.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::rope::frequencies;
 use super::step::Positions;
 use crate::error::Result;
 use crate::kernels;
-use crate::spec::{self, AbsolutePosition, Rope};
+use crate::spec::{self, AbsolutePosition, QueryGrowth, Rope};
 use crate::weights::{Matrix, Param, Weights};
 
 /// Positions added to embeddings.
@@ -18,7 +19,7 @@ use crate::weights::{Matrix, Param, Weights};
 pub(crate) enum Absolute {
     None,
     Learned { table: Tensor, offset: usize }, // (max_seq_len + offset, dim)
-    Sinusoidal { theta: f64, dim: usize, grown: Arc<Grown> },
+    Sinusoidal { theta: f64, halves: bool, offset: usize, dim: usize, grown: Arc<Grown> },
 }
 
 impl Absolute {
@@ -29,14 +30,16 @@ impl Absolute {
                 let shape = (spec.max_seq_len + offset, spec.dim);
                 let table = match weights.table(Param::PositionEmbedding, shape)? {
                     Matrix::Dense(table) => table,
+                    Matrix::Packed(table) => table.dense()?.to_dtype(weights.dtype())?,
                     Matrix::Quantised(table) => {
                         table.dequantize(weights.device())?.to_dtype(weights.dtype())?
                     }
                 };
                 Self::Learned { table, offset }
             }
-            AbsolutePosition::Sinusoidal { theta } => {
-                Self::Sinusoidal { theta, dim: spec.dim, grown: Arc::default() }
+            AbsolutePosition::Sinusoidal { theta, offset, halves } => {
+                let (dim, grown) = (spec.dim, Arc::default());
+                Self::Sinusoidal { theta, halves, offset, dim, grown }
             }
         })
     }
@@ -46,10 +49,15 @@ impl Absolute {
         let rows = match self {
             Self::None => return Ok(x.clone()),
             Self::Learned { table, offset } => positions.pick(table, *offset)?,
-            Self::Sinusoidal { theta, dim, grown } => {
-                let make = |rows| sinusoids(*theta, *dim, rows, x.device());
-                let table = grown.table(0, positions.length(), make)?;
-                positions.pick(&table, 0)?.to_dtype(x.dtype())?
+            Self::Sinusoidal { theta, halves, offset, dim, grown } => {
+                let value = if *halves { halved } else { alternating };
+                let make = |rows: usize| -> Result<Tensor> {
+                    let row = |p| (0..*dim).map(move |i| value(*theta, *dim, p, i));
+                    let table: Vec<f32> = (0..rows).flat_map(row).collect();
+                    Ok(Tensor::from_vec(table, (rows, *dim), x.device())?)
+                };
+                let table = grown.table(0, positions.length() + offset, make)?;
+                positions.pick(&table, *offset)?.to_dtype(x.dtype())?
             }
         };
         Ok(x.broadcast_add(&rows)?)
@@ -57,14 +65,20 @@ impl Absolute {
 }
 
 /// `PE(p, 2i) = sin(p / theta^(2i/dim))`, `PE(p, 2i+1) = cos(p / theta^(2i/dim))`
-/// (Vaswani et al. 2017, section 3.5), (rows, dim).
-fn sinusoids(theta: f64, dim: usize, rows: usize, device: &Device) -> Result<Tensor> {
-    let value = |position: usize, i: usize| {
-        let angle = position as f64 / theta.powf((i - i % 2) as f64 / dim as f64);
-        (if i.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
-    };
-    let table: Vec<f32> = (0..rows).flat_map(|p| (0..dim).map(move |i| value(p, i))).collect();
-    Ok(Tensor::from_vec(table, (rows, dim), device)?)
+/// (Vaswani et al. 2017, section 3.5).
+fn alternating(theta: f64, dim: usize, position: usize, i: usize) -> f32 {
+    let angle = position as f64 / theta.powf((i - i % 2) as f64 / dim as f64);
+    (if i.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+}
+
+/// `sin(p · theta^(−i/(half−1)))` for i < half = dim/2, and then so the cosines: tensor2tensor's.
+/// Its angles are f32.
+fn halved(theta: f64, dim: usize, position: usize, i: usize) -> f32 {
+    let half = dim / 2;
+    let step = -(theta.ln() / (half as f64 - 1.0)) as f32;
+    let frequency = (i % half) as f32 * step;
+    let angle = f64::from(position as f32 * frequency.exp());
+    (if i < half { angle.sin() } else { angle.cos() }) as f32
 }
 
 /// Rotations of queries and keys (Su et al. 2021, 2104.09864). Layers with the same [`Rope`] share
@@ -102,13 +116,17 @@ impl Rotary {
         let (frequencies, factor) = frequencies(&self.rope, length);
         // A table made for another set of frequencies is of no use.
         let key = match self.rope.scaling.depends_on_length() {
-            true => frequencies.iter().fold(1, |key, f| key * 31 + u64::from(f.to_bits()) % 65521),
+            true => frequencies
+                .iter()
+                .chain(&[factor as f32])
+                .fold(1, |key: u64, f| key.wrapping_mul(31) + u64::from(f.to_bits()) % 65521),
             false => 0,
         };
+        let sense = if self.rope.reversed { -1.0 } else { 1.0 };
         let make = |rows: usize, turn: fn(f64) -> f64| -> Result<Tensor> {
             let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
             let table: Vec<f32> =
-                angles.map(|angle| (turn(f64::from(angle)) * factor) as f32).collect();
+                angles.map(|angle| (turn(sense * f64::from(angle)) * factor) as f32).collect();
             Ok(Tensor::from_vec(table, (rows, frequencies.len()), device)?)
         };
         let cos = self.cos.table(key, length, |rows| make(rows, f64::cos))?;
@@ -141,44 +159,30 @@ fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Ten
     Ok(Tensor::stack(&[turned_a, turned_b], axis)?.reshape((batch, heads, seq, dim))?)
 }
 
-/// A bias on scores, linear in the distance (Press et al. 2021, 2108.12409).
+/// Queries that grow with their position (see [`QueryGrowth`]).
 #[derive(Debug)]
-pub(crate) struct AlibiBias {
-    slopes: Vec<f64>,
+pub(crate) struct Growth {
+    spec: QueryGrowth,
     grown: Grown,
 }
 
-impl AlibiBias {
-    pub(crate) fn new(alibi: &spec::Alibi) -> Self {
-        Self { slopes: alibi.slopes.clone(), grown: Grown::default() }
+impl Growth {
+    pub(crate) fn new(spec: QueryGrowth) -> Self {
+        Self { spec, grown: Grown::default() }
     }
 
-    /// `slope · (key − query)`, (heads, seq, keys), where the last query stands at the last key.
-    /// Padding moves both alike, so one bias serves every row.
-    pub(crate) fn bias(&self, seq: usize, keys: usize, device: &Device) -> Result<Tensor> {
-        if seq == 1 {
-            // The row of the last key, cut from a table: no work per token.
-            let make = |rows: usize| -> Result<Tensor> { self.row(rows, device) };
-            let table = self.grown.table(0, keys, make)?; // (rows, heads): nearest key first
-            let row = table.narrow(0, table.dim(0)? - keys, keys)?;
-            return Ok(row.t()?.unsqueeze(1)?); // (heads, 1, keys)
-        }
-        let heads = self.slopes.len();
-        let first = keys - seq;
-        let mut bias = Vec::with_capacity(heads * seq * keys);
-        for slope in &self.slopes {
-            for query in first..keys {
-                bias.extend((0..keys).map(|key| (slope * (key as f64 - query as f64)) as f32));
-            }
-        }
-        Ok(Tensor::from_vec(bias, (heads, seq, keys), device)?)
-    }
-
-    fn row(&self, rows: usize, device: &Device) -> Result<Tensor> {
-        let last = rows as f64 - 1.0;
-        let table: Vec<f32> = (0..rows)
-            .flat_map(|key| self.slopes.iter().map(move |s| (s * (key as f64 - last)) as f32))
-            .collect();
-        Ok(Tensor::from_vec(table, (rows, self.slopes.len()), device)?)
+    /// # Shapes
+    /// (batch, heads, seq, head_dim) → the same
+    pub(crate) fn grow(&self, q: &Tensor, positions: &Positions) -> Result<Tensor> {
+        let QueryGrowth { beta, every } = self.spec;
+        let factor = |position: usize| (1.0 + beta * (1.0 + (position / every) as f64).ln()) as f32;
+        let make = |rows: usize| -> Result<Tensor> {
+            let table: Vec<f32> = (0..rows).map(factor).collect();
+            Ok(Tensor::from_vec(table, (rows, 1), q.device())?)
+        };
+        let factors = positions.pick(&self.grown.table(0, positions.length(), make)?, 0)?;
+        let factors = factors.to_dtype(q.dtype())?; // (seq, 1) or (batch, seq, 1)
+        let axis = factors.rank() - 2;
+        Ok(q.broadcast_mul(&factors.unsqueeze(axis)?)?)
     }
 }

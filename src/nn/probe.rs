@@ -4,6 +4,7 @@
 use std::fmt;
 
 use candle_core::Tensor;
+use serde::{Serialize, Serializer};
 
 use crate::error::Result;
 
@@ -128,6 +129,13 @@ impl fmt::Display for At {
             Some(layer) => write!(f, "{layer}.{}", self.site.name()),
             None => f.write_str(self.site.name()),
         }
+    }
+}
+
+impl Serialize for At {
+    /// As it is displayed.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

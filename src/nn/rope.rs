@@ -27,10 +27,13 @@ pub(crate) fn frequencies(rope: &Rope, length: usize) -> (Vec<f32>, f64) {
             (plain(rope.theta).into_iter().map(|f| llama3(f, &rope.scaling)).collect(), 1.0)
         }
         RopeScaling::Yarn { attention_factor, .. } => (yarn(rope), *attention_factor),
-        RopeScaling::LongRope { short, long, attention_factor, original_max_seq_len } => {
-            let divisors = if length > *original_max_seq_len { long } else { short };
+        RopeScaling::LongRope { short, long, attention_factors, original_max_seq_len } => {
+            let (divisors, factor) = match length > *original_max_seq_len {
+                true => (long, attention_factors[1]),
+                false => (short, attention_factors[0]),
+            };
             let pairs = powers(rope.theta, dim).zip(divisors);
-            (pairs.map(|(p, d)| 1.0 / (*d as f32 * p)).collect(), *attention_factor)
+            (pairs.map(|(p, d)| 1.0 / (*d as f32 * p)).collect(), factor)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What one forward pass needs besides tensors: where its tokens stand, who may see whom, the
 //! cache, and who listens. It computes no activation.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 
 use super::cache::Cache;
@@ -50,6 +52,15 @@ impl Step<'static> {
     }
 }
 
+/// The positions in these slots, row after row.
+fn rows(padding: &[usize], slots: Range<usize>, device: &Device) -> Result<Tensor> {
+    let of_row = |pad: &usize| {
+        let pad = *pad;
+        slots.clone().map(move |slot| slot.saturating_sub(pad) as u32)
+    };
+    Ok(Tensor::new(padding.iter().flat_map(of_row).collect::<Vec<u32>>(), device)?)
+}
+
 /// Where the tokens of one forward pass stand.
 #[derive(Debug)]
 pub(crate) struct Positions {
@@ -57,7 +68,7 @@ pub(crate) struct Positions {
     seq: usize,
     length: usize,
     rows: Option<Tensor>, // (batch · seq), u32; only where rows differ
-    batch: usize,
+    padding: Vec<usize>,
 }
 
 impl Positions {
@@ -68,17 +79,12 @@ impl Positions {
         padding: &[usize],
         device: &Device,
     ) -> Result<Self> {
-        let rows = if padding.iter().any(|pad| *pad > 0) {
-            let position = |slot: usize, pad: usize| slot.saturating_sub(pad) as u32;
-            let rows: Vec<u32> = padding
-                .iter()
-                .flat_map(|pad| (start..start + seq).map(move |slot| position(slot, *pad)))
-                .collect();
-            Some(Tensor::new(rows, device)?)
-        } else {
-            None
+        let rows = match padding.iter().any(|pad| *pad > 0) {
+            true => Some(rows(padding, start..start + seq, device)?),
+            false => None,
         };
-        Ok(Self { start, seq, length: length.max(start + seq), rows, batch: padding.len() })
+        let padding = padding.to_vec();
+        Ok(Self { start, seq, length: length.max(start + seq), rows, padding })
     }
 
     /// Positions in use when the call is done.
@@ -93,6 +99,17 @@ impl Positions {
             return Ok(table.narrow(0, self.start + offset, self.seq)?);
         };
         let rows = (rows + offset as f64)?;
-        Ok(table.index_select(&rows, 0)?.reshape((self.batch, self.seq, ()))?)
+        Ok(table.index_select(&rows, 0)?.reshape((self.padding.len(), self.seq, ()))?)
+    }
+
+    /// The rows of `table` (positions, width) for the newest `count` tokens, cached ones among
+    /// them: (1 | batch, count, width).
+    pub(crate) fn pick_last(&self, table: &Tensor, count: usize) -> Result<Tensor> {
+        let end = self.start + self.seq;
+        if self.rows.is_none() {
+            return Ok(table.narrow(0, end - count, count)?.unsqueeze(0)?);
+        }
+        let rows = rows(&self.padding, end - count..end, table.device())?;
+        Ok(table.index_select(&rows, 0)?.reshape((self.padding.len(), count, ()))?)
     }
 }

@@ -186,12 +186,13 @@ impl Config {
         Specials { bos: ids("bos_token").first().copied(), eos: ids("eos_token"), notices: vec![] }
     }
 
-    /// `add_bos_token` and `add_eos_token` rule over the post-processor, as in transformers 5.
+    /// Without a `tokenizer.json`, whose post-processor rules (in transformers 5 at least),
+    /// `add_bos_token` and `add_eos_token` say what goes around a text.
     fn surround(&self, tokenizer: &mut tokenizers::Tokenizer, specials: &Specials) -> Result<()> {
-        let (bos, eos) = (self.bool("add_bos_token"), self.bool("add_eos_token"));
-        if bos.is_none() && eos.is_none() {
+        if self.whole_file {
             return Ok(());
         }
+        let (bos, eos) = (self.bool("add_bos_token"), self.bool("add_eos_token"));
         let bos = specials.bos.filter(|_| bos == Some(true));
         let eos = specials.eos.first().copied().filter(|_| eos == Some(true));
         bpe::surround(tokenizer, bos, eos)

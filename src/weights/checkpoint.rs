@@ -118,7 +118,9 @@ impl Checkpoint {
         }
         let plain = counts.iter().filter(|(dtype, _)| dtype.dtype().is_some());
         let (dtype, n) = plain.max_by_key(|(_, n)| *n)?;
-        let quantised = counts.iter().filter(|(d, _)| matches!(d, StoredDtype::Quantised(_)));
+        let quantised = counts
+            .iter()
+            .filter(|(d, _)| matches!(d, StoredDtype::Quantised(_) | StoredDtype::Mxfp4));
         if quantised.map(|(_, n)| n).sum::<u64>() > *n { None } else { dtype.dtype() }
     }
 

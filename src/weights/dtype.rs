@@ -7,6 +7,8 @@ use candle_core::quantized::GgmlDType;
 use candle_core::{DType, WithDType};
 use half::{bf16, f16};
 
+use super::mxfp4;
+
 /// How a tensor's elements are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoredDtype {
@@ -25,8 +27,10 @@ pub enum StoredDtype {
         /// Bytes of an element.
         bytes: usize,
     },
-    /// Blocks of ggml's.
+    /// Blocks of ggml's that the tensor library knows.
     Quantised(GgmlDType),
+    /// Blocks of ggml's that it does not know: 4-bit floats.
+    Mxfp4,
 }
 
 impl StoredDtype {
@@ -38,6 +42,7 @@ impl StoredDtype {
             Self::F16 => "F16",
             Self::BF16 => "BF16",
             Self::Other { name, .. } => name,
+            Self::Mxfp4 => "MXFP4",
             Self::Quantised(dtype) => match dtype {
                 GgmlDType::F32 => "F32",
                 GgmlDType::F16 => "F16",
@@ -66,6 +71,7 @@ impl StoredDtype {
             Self::F16 | Self::BF16 => (1, 2),
             Self::Other { bytes, .. } => (1, bytes),
             Self::Quantised(dtype) => (dtype.block_size(), dtype.type_size()),
+            Self::Mxfp4 => (mxfp4::BLOCK, mxfp4::GGML_BYTES),
         }
     }
 

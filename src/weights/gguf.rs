@@ -133,6 +133,7 @@ fn dtype(number: u32) -> Result<StoredDtype, String> {
         25 => return Ok(StoredDtype::Other { name: "I16", bytes: 2 }),
         26 => return Ok(StoredDtype::Other { name: "I32", bytes: 4 }),
         27 => return Ok(StoredDtype::Other { name: "I64", bytes: 8 }),
+        39 => return Ok(StoredDtype::Mxfp4),
         2 => Q4_0,
         3 => Q4_1,
         6 => Q5_0,
@@ -146,7 +147,7 @@ fn dtype(number: u32) -> Result<StoredDtype, String> {
         other => {
             return Err(format!(
                 "is stored as {}, which is not supported; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, \
-                 Q8_0 and Q2_K to Q6_K are",
+                 Q8_0, Q2_K to Q6_K and MXFP4 are",
                 unsupported(other)
             ));
         }
@@ -169,7 +170,6 @@ fn unsupported(number: u32) -> String {
         29 => "IQ1_M",
         34 => "TQ1_0",
         35 => "TQ2_0",
-        39 => "MXFP4",
         _ => return format!("type {number}"),
     };
     name.into()

@@ -5,16 +5,28 @@ use std::ops::Range;
 
 use super::param::{Layout, Param};
 use super::read::Choice;
+use super::stack;
 use crate::error::{Error, Result};
 use crate::spec::{FeedForward, Layer};
 
 /// Where a parameter lies in its tensor.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The shape that the whole tensor must have; its rows first.
-    pub(super) shape: (usize, usize),
+    /// The shape that the whole tensor must have.
+    pub(super) shape: Vec<usize>,
     /// What of it is the parameter.
     pub(super) choice: Choice,
+    /// How many of the tensor's elements that is.
+    pub(super) elements: usize,
+}
+
+impl Place {
+    /// A vector of `columns` numbers as a matrix of one row.
+    pub(super) fn row(columns: usize) -> Self {
+        let choice =
+            Choice { rows: Parts::whole(columns).rows, columns: 0..1, stride: 1, transposed: true };
+        Self { shape: vec![columns], choice, elements: columns }
+    }
 }
 
 /// Where the (out, in) matrix of `param` lies when stored as `layout`. A bias is a matrix of one
@@ -23,13 +35,19 @@ pub(super) fn place(
     layout: Layout,
     param: Param,
     layer: Option<&Layer>,
+    expert: Option<usize>,
     (rows, columns): (usize, usize),
     bias: bool,
 ) -> Result<Place> {
+    let elements = rows * columns;
     let parts = match layout {
+        Layout::Stacked(stack) => {
+            return stack::place(stack, param, layer, expert, (rows, columns), bias);
+        }
         Layout::Plain | Layout::PlusOne | Layout::Transposed => Parts::whole(rows),
         Layout::FusedQkv | Layout::FusedQkvTransposed => Heads::of(layer)?.fused(param)?,
         Layout::GroupedQkv => Heads::of(layer)?.grouped(param)?,
+        Layout::FourfoldQvk => Heads::of(layer)?.fourfold(param)?,
         Layout::PermutedHeads => Heads::of(layer)?.permuted(param)?,
         Layout::FusedGateUp => gate_up(param, layer)?,
     };
@@ -40,13 +58,14 @@ pub(super) fn place(
     }
     let transposed = matches!(layout, Layout::Transposed | Layout::FusedQkvTransposed) && !bias;
     if !transposed {
-        let choice = Choice { rows: parts.rows, columns: 0..columns, transposed };
-        return Ok(Place { shape: (parts.total, columns), choice });
+        let choice = Choice { rows: parts.rows, columns: 0..columns, stride: 1, transposed };
+        let shape = if bias { vec![parts.total] } else { vec![parts.total, columns] };
+        return Ok(Place { shape, choice, elements });
     }
     // Only layouts of one range are stored transposed.
     let part = parts.rows.first().cloned().unwrap_or_default();
-    let choice = Choice { rows: Parts::whole(columns).rows, columns: part, transposed };
-    Ok(Place { shape: (columns, parts.total), choice })
+    let choice = Choice { rows: Parts::whole(columns).rows, columns: part, stride: 1, transposed };
+    Ok(Place { shape: vec![columns, parts.total], choice, elements })
 }
 
 /// The rows of a parameter among all that the tensor has.
@@ -111,6 +130,24 @@ impl Heads {
         };
         let rows = (0..self.n_kv_heads).map(|g| g * group + start..g * group + start + len);
         Ok(Parts { rows: rows.collect(), total: self.n_kv_heads * group })
+    }
+
+    /// Four times `[q | v | k]`, each of a quarter of the heads.
+    fn fourfold(&self, param: Param) -> Result<Parts> {
+        let (q, k) = self.sizes();
+        if q != k || !self.n_heads.is_multiple_of(4) {
+            let problem = format!("{} heads do not divide into four blocks", self.n_heads);
+            return Err(Error::Spec(problem));
+        }
+        let part = match param {
+            Param::Query => 0,
+            Param::Value => 1,
+            Param::Key => 2,
+            other => return Err(misplaced(other, "four blocks of queries, values and keys")),
+        };
+        let start = |block: usize| (block * 3 + part) * (q / 4);
+        let rows = (0..4).map(|block| start(block)..start(block) + q / 4);
+        Ok(Parts { rows: rows.collect(), total: 3 * q })
     }
 
     /// llama.cpp stores row `half·(d/2) + i` of a head as its row `2·i + half`.

@@ -1,25 +1,31 @@
 //! Bytes on disk to named parameters. It knows no family: a name table is handed to it.
 
+mod account;
 mod checkpoint;
 mod dtype;
 mod file;
+mod find;
 mod fingerprint;
 mod gguf;
 pub mod hub;
 mod index;
 mod layout;
 mod load;
+mod mxfp4;
 mod nearest;
 mod param;
+mod part;
 mod quantised;
 mod read;
 mod safetensors;
+mod stack;
 mod torch;
 
+pub use account::Account;
 pub use checkpoint::{Checkpoint, Format};
 pub use dtype::StoredDtype;
 pub use file::TensorInfo;
 pub use gguf::GgufMetadata;
-pub use load::{Account, Matrix, Weights};
-pub use param::{Entry, Layout, Names, Param, plain, stored};
+pub use load::{Matrix, Packing, Weights};
+pub use param::{Entry, Layout, Names, Owner, Param, Stack, bare, packed, plain, stored};
 pub use quantised::gather_rows;

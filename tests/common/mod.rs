@@ -50,6 +50,16 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
+/// A real model that `scripts/real_models.py` fetched; `None`, said aloud, where it did not.
+pub(crate) fn fetched(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/models").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is not here; scripts/real_models.py fetches it", path.display());
+    None
+}
+
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = entries(folder).into_iter().filter(|p| p.is_dir()).collect();
     found.sort();

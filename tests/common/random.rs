@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::nn::Decoder;
 use taper::spec::*;
-use taper::weights::{Checkpoint, Names, Param, Weights, plain};
+use taper::weights::{Checkpoint, Layout, Names, Param, Stack, Weights, bare, plain};
 
 /// A table of names of its own: nothing here depends on a family.
 const NAMES: Names = Names {
@@ -15,6 +15,9 @@ const NAMES: Names = Names {
     entries: &[
         plain(Param::TokenEmbedding, "tokens"),
         plain(Param::PositionEmbedding, "positions"),
+        plain(Param::EmbeddingIn, "embedding_in"),
+        plain(Param::EmbeddingNorm, "embedding_norm"),
+        plain(Param::EmbeddingOut, "embedding_out"),
         plain(Param::AttentionNorm, "{}.attention_norm"),
         plain(Param::AttentionOutNorm, "{}.attention_out_norm"),
         plain(Param::MlpNorm, "{}.mlp_norm"),
@@ -25,9 +28,22 @@ const NAMES: Names = Names {
         plain(Param::AttentionOut, "{}.out"),
         plain(Param::QueryNorm, "{}.query_norm"),
         plain(Param::KeyNorm, "{}.key_norm"),
+        bare(Param::XieluPositive, "{}.xielu_positive", Layout::Plain),
+        bare(Param::XieluNegative, "{}.xielu_negative", Layout::Plain),
+        bare(Param::XieluBeta, "{}.xielu_beta", Layout::Plain),
+        bare(Param::XieluEps, "{}.xielu_eps", Layout::Plain),
         plain(Param::Gate, "{}.gate"),
         plain(Param::Up, "{}.up"),
         plain(Param::Down, "{}.down"),
+        plain(Param::Sinks, "{}.sinks"),
+        plain(Param::Router, "{}.router"),
+        bare(Param::ExpertGate, "{}.stack", Layout::Stacked(Stack::GateUp)),
+        bare(Param::ExpertUp, "{}.stack", Layout::Stacked(Stack::GateUp)),
+        plain(Param::ExpertDown, "{}.expert{e}.down"),
+        plain(Param::SharedGate, "{}.shared_gate"),
+        plain(Param::SharedUp, "{}.shared_up"),
+        plain(Param::SharedDown, "{}.shared_down"),
+        plain(Param::SharedRouter, "{}.shared_router"),
         plain(Param::FinalNorm, "final_norm"),
         plain(Param::Head, "head"),
     ],
@@ -72,23 +88,27 @@ impl Random {
 
     /// A spec, any axis any way.
     pub(crate) fn spec(&mut self) -> Spec {
-        let norm = self.norm();
+        let (norm, embedding_norm) = (self.norm(), self.norm());
         let n_layers = 1 + self.below(3);
+        let dim = self.one_of(&[16, 20, 24]);
         Spec {
             vocab_size: 11 + self.below(30),
-            dim: self.one_of(&[16, 20, 24]),
+            dim,
             max_seq_len: 64,
             embedding: Embedding {
+                width: self.one_of(&[dim, dim, 12]),
+                norm: self.one_of(&[None, Some(embedding_norm)]),
                 scale: self.one_of(&[1.0, 4.0]),
                 position: self.one_of(&[
                     AbsolutePosition::None,
                     AbsolutePosition::Learned { offset: 0 },
                     AbsolutePosition::Learned { offset: 2 },
-                    AbsolutePosition::Sinusoidal { theta: 10_000.0 },
+                    AbsolutePosition::Sinusoidal { theta: 1e4, offset: 0, halves: false },
+                    AbsolutePosition::Sinusoidal { theta: 1e4, offset: 2, halves: true },
                 ]),
             },
             layers: (0..n_layers).map(|_| self.layer()).collect(),
-            final_norm: norm,
+            final_norm: self.one_of(&[Some(norm), Some(norm), None]),
             head: Head {
                 tied: self.flag(),
                 bias: self.flag(),
@@ -114,22 +134,51 @@ impl Random {
             Activation::Silu,
             Activation::Relu,
             Activation::ReluSquared,
+            Activation::Xielu,
         ]);
         Layer {
             wiring: self.one_of(&[
                 Wiring::Pre,
                 Wiring::Post,
                 Wiring::Sandwich,
+                Wiring::PostSum,
+                Wiring::Normed,
                 Wiring::Parallel { shared_norm: true },
                 Wiring::Parallel { shared_norm: false },
             ]),
             norm: self.norm(),
             attention: self.attention(),
-            feed_forward: match self.flag() {
-                true => FeedForward::Plain { hidden_dim, activation, bias },
-                false => FeedForward::Gated { hidden_dim, activation, bias },
+            feed_forward: match self.below(3) {
+                0 => FeedForward::Plain { hidden_dim, activation, bias },
+                1 => FeedForward::Gated { hidden_dim, activation, bias },
+                _ => FeedForward::Experts(self.experts(hidden_dim, activation, bias)),
             },
             residual_scale: self.one_of(&[1.0, 0.7]),
+        }
+    }
+
+    fn experts(&mut self, hidden_dim: usize, activation: Activation, bias: bool) -> Experts {
+        let routing = self.one_of(&[
+            Routing::SoftmaxThenTop { renormalise: false },
+            Routing::SoftmaxThenTop { renormalise: true },
+            Routing::TopThenSoftmax,
+            Routing::SparseMixer { jitter: 0.1 },
+        ]);
+        let gating =
+            self.one_of(&[Gating::Plain(activation), Gating::Clamped { alpha: 1.7, limit: 1.0 }]);
+        let n_experts = self.one_of(&[3, 5]);
+        Experts {
+            n_experts,
+            per_token: match routing {
+                Routing::SparseMixer { .. } => 2,
+                _ => self.one_of(&[1, 2, n_experts]),
+            },
+            hidden_dim,
+            routing,
+            router_bias: self.flag(),
+            gating,
+            bias,
+            shared: self.one_of(&[None, Some(6)]),
         }
     }
 
@@ -137,24 +186,40 @@ impl Random {
         let (n_heads, n_kv_heads) = self.one_of(&[(1, 1), (2, 1), (4, 4), (4, 2), (6, 3)]);
         let head_dim = self.one_of(&[4, 6, 8]);
         let qk = self.norm();
+        let own = match qk {
+            Norm::Layer { eps, weight, offset, .. } => {
+                Norm::Layer { eps, weight, bias: false, offset }
+            }
+            rms => rms,
+        };
         Attention {
             n_heads,
             n_kv_heads,
             head_dim,
             position: self.position(n_heads, head_dim),
-            qk_norm: self.one_of(&[None, Some(QkNorm::PerHead(qk)), Some(QkNorm::Full(qk))]),
+            qk_norm: self.one_of(&[
+                None,
+                Some(QkNorm::PerHead(qk)),
+                Some(QkNorm::PerHeadPlaced(qk)),
+                Some(QkNorm::OwnPerHead(own)),
+                Some(QkNorm::Full(qk)),
+            ]),
             qkv_bias: self.flag(),
             out_bias: self.flag(),
             window: self.one_of(&[None, None, Some(1), Some(5)]),
+            clip: self.one_of(&[None, Some(1.5)]),
+            query_growth: self.one_of(&[None, Some(QueryGrowth { beta: 0.3, every: 4 })]),
             scale: 0.4,
             softcap: self.one_of(&[None, Some(5.0)]),
+            sinks: self.flag(),
         }
     }
 
     fn position(&mut self, n_heads: usize, head_dim: usize) -> Position {
         if self.below(4) == 0 {
             let slopes = (0..n_heads).map(|head| 0.5f64.powi(head as i32 + 1)).collect();
-            return Position::Alibi(Alibi { slopes });
+            let (scale, rounded) = (self.one_of(&[1.0, 0.5]), self.flag());
+            return Position::Alibi(Alibi { slopes, scale, rounded });
         }
         if self.below(4) == 0 {
             return Position::None;
@@ -163,6 +228,7 @@ impl Random {
         Position::Rope(Rope {
             theta: self.one_of(&[100.0, 10_000.0]),
             rotary_dim,
+            reversed: self.flag(),
             interleaved: self.flag(),
             // (Scalings that depend on the length in use make prefill and single steps differ, in
             // transformers too; parity.rs has them.)
@@ -191,14 +257,22 @@ impl Random {
     pub(crate) fn tensors(&mut self, spec: &Spec) -> Tensors {
         let mut tensors = Tensors::new();
         let mut put = |name: &str, tensor: Tensor| tensors.insert(name.to_string(), tensor);
-        put("tokens.weight", self.tensor(&[spec.vocab_size, spec.dim], 1.0, 0.0));
+        let width = spec.embedding.width;
+        put("tokens.weight", self.tensor(&[spec.vocab_size, width], 1.0, 0.0));
         if let AbsolutePosition::Learned { offset } = spec.embedding.position {
             put("positions.weight", self.tensor(&[spec.max_seq_len + offset, spec.dim], 0.5, 0.0));
         }
-        let parts = norms(spec.final_norm, "final_norm", spec.dim);
-        let mut shapes: Vec<(String, Vec<usize>)> = parts;
+        let mut shapes: Vec<(String, Vec<usize>)> = Vec::new();
+        if width != spec.dim {
+            shapes.extend(linear("embedding_in", spec.dim, width, false));
+            shapes.extend(linear("embedding_out", width, spec.dim, false));
+        }
+        let ends = [(spec.embedding.norm, "embedding_norm"), (spec.final_norm, "final_norm")];
+        for (norm, name) in ends {
+            shapes.extend(norm.map(|norm| norms(norm, name, spec.dim)).unwrap_or_default());
+        }
         if !spec.head.tied {
-            shapes.push(("head.weight".into(), vec![spec.vocab_size, spec.dim]));
+            shapes.push(("head.weight".into(), vec![spec.vocab_size, width]));
         }
         if spec.head.bias {
             shapes.push(("head.bias".into(), vec![spec.vocab_size]));
@@ -250,6 +324,26 @@ fn linear(name: &str, out: usize, input: usize, bias: bool) -> Vec<(String, Vec<
     shapes
 }
 
+fn expert_shapes(experts: &Experts, dim: usize, index: usize) -> Vec<(String, Vec<usize>)> {
+    let at = |name: &str| format!("{index}.{name}");
+    let (n, hidden) = (experts.n_experts, experts.hidden_dim);
+    let mut shapes = linear(&at("router"), n, dim, experts.router_bias);
+    shapes.push((at("stack"), vec![n, 2 * hidden, dim]));
+    if experts.bias {
+        shapes.push((at("stack_bias"), vec![n, 2 * hidden]));
+    }
+    for expert in 0..n {
+        shapes.extend(linear(&at(&format!("expert{expert}.down")), dim, hidden, experts.bias));
+    }
+    if let Some(hidden) = experts.shared {
+        shapes.extend(linear(&at("shared_gate"), hidden, dim, false));
+        shapes.extend(linear(&at("shared_up"), hidden, dim, false));
+        shapes.extend(linear(&at("shared_down"), dim, hidden, false));
+        shapes.extend(linear(&at("shared_router"), 1, dim, false));
+    }
+    shapes
+}
+
 fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usize>)> {
     let at = |name: &str| format!("{index}.{name}");
     let a = &layer.attention;
@@ -260,7 +354,13 @@ fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usi
     shapes.extend(linear(&at("out"), dim, q, a.out_bias));
     match a.qk_norm {
         None => {}
-        Some(QkNorm::PerHead(norm)) => {
+        Some(QkNorm::OwnPerHead(norm)) => {
+            for (name, heads) in [("query_norm", a.n_heads), ("key_norm", a.n_kv_heads)] {
+                let own = norms(norm, &at(name), a.head_dim).into_iter();
+                shapes.extend(own.map(|(name, _)| (name, vec![heads, a.head_dim])));
+            }
+        }
+        Some(QkNorm::PerHead(norm) | QkNorm::PerHeadPlaced(norm)) => {
             shapes.extend(norms(norm, &at("query_norm"), a.head_dim));
             shapes.extend(norms(norm, &at("key_norm"), a.head_dim));
         }
@@ -269,19 +369,41 @@ fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usi
             shapes.extend(norms(norm, &at("key_norm"), kv));
         }
     }
-    let (hidden, bias) = match layer.feed_forward {
-        FeedForward::Plain { hidden_dim, bias, .. } => (hidden_dim, bias),
-        FeedForward::Gated { hidden_dim, bias, .. } => {
-            shapes.extend(linear(&at("gate"), hidden_dim, dim, bias));
-            (hidden_dim, bias)
+    let activation = match &layer.feed_forward {
+        FeedForward::Plain { activation, .. } | FeedForward::Gated { activation, .. } => {
+            Some(*activation)
         }
+        FeedForward::Experts(Experts { gating: Gating::Plain(activation), .. }) => {
+            Some(*activation)
+        }
+        FeedForward::Experts(_) => None,
     };
-    shapes.extend(linear(&at("up"), hidden, dim, bias));
-    shapes.extend(linear(&at("down"), dim, hidden, bias));
+    if activation == Some(Activation::Xielu) {
+        for name in ["positive", "negative", "beta", "eps"] {
+            shapes.push((at(&format!("xielu_{name}")), vec![1]));
+        }
+    }
+    if a.sinks {
+        shapes.push((at("sinks.weight"), vec![a.n_heads]));
+    }
+    match &layer.feed_forward {
+        FeedForward::Plain { hidden_dim, bias, .. } => {
+            shapes.extend(linear(&at("up"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("down"), dim, *hidden_dim, *bias));
+        }
+        FeedForward::Gated { hidden_dim, bias, .. } => {
+            shapes.extend(linear(&at("gate"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("up"), *hidden_dim, dim, *bias));
+            shapes.extend(linear(&at("down"), dim, *hidden_dim, *bias));
+        }
+        FeedForward::Experts(experts) => shapes.extend(expert_shapes(experts, dim, index)),
+    }
     let places: &[&str] = match layer.wiring {
-        Wiring::Pre | Wiring::Parallel { shared_norm: false } => &["attention_norm", "mlp_norm"],
+        Wiring::Pre | Wiring::Normed | Wiring::Parallel { shared_norm: false } => {
+            &["attention_norm", "mlp_norm"]
+        }
         Wiring::Parallel { shared_norm: true } => &["attention_norm"],
-        Wiring::Post => &["attention_out_norm", "mlp_out_norm"],
+        Wiring::Post | Wiring::PostSum => &["attention_out_norm", "mlp_out_norm"],
         Wiring::Sandwich => &["attention_norm", "attention_out_norm", "mlp_norm", "mlp_out_norm"],
     };
     for place in places {

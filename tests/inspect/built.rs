@@ -20,18 +20,7 @@ fn spec() -> Spec {
     let layer = Layer {
         wiring: Wiring::Pre,
         norm,
-        attention: Attention {
-            n_heads: HEADS,
-            n_kv_heads: HEADS,
-            head_dim: HEAD_DIM,
-            position: Position::None,
-            qk_norm: None,
-            qkv_bias: false,
-            out_bias: false,
-            window: None,
-            scale: 1.0,
-            softcap: None,
-        },
+        attention: Attention { scale: 1.0, ..Attention::new(HEADS, HEADS, HEAD_DIM) },
         feed_forward: FeedForward::Plain {
             hidden_dim: 2,
             activation: Activation::Relu,
@@ -43,9 +32,14 @@ fn spec() -> Spec {
         vocab_size: VOCAB,
         dim: DIM,
         max_seq_len: POSITIONS,
-        embedding: Embedding { scale: 1.0, position: AbsolutePosition::Learned { offset: 0 } },
+        embedding: Embedding {
+            scale: 1.0,
+            width: DIM,
+            norm: None,
+            position: AbsolutePosition::Learned { offset: 0 },
+        },
         layers: vec![layer.clone(), layer],
-        final_norm: norm,
+        final_norm: Some(norm),
         head: Head { tied: true, bias: false, scale: 1.0, softcap: None },
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod account;
+mod experts;
 mod files;
 mod formats;
 mod fuzz;
@@ -15,8 +16,8 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use taper::error::{Error, Result};
 use taper::spec::{
-    AbsolutePosition, Activation, Attention, Embedding, FeedForward, Head, Layer, Norm, Position,
-    Spec, Wiring,
+    AbsolutePosition, Activation, Attention, Embedding, FeedForward, Head, Layer, Norm, Spec,
+    Wiring,
 };
 use taper::weights::{Checkpoint, Matrix, Names, Weights};
 
@@ -30,18 +31,7 @@ const VOCAB: usize = 7;
 
 fn spec() -> Spec {
     let norm = Norm::Rms { eps: 1e-5, weight: true, offset: 0. };
-    let attention = Attention {
-        n_heads: HEADS,
-        n_kv_heads: KV_HEADS,
-        head_dim: HEAD_DIM,
-        position: Position::None,
-        qk_norm: None,
-        qkv_bias: false,
-        out_bias: false,
-        window: None,
-        scale: 1.,
-        softcap: None,
-    };
+    let attention = Attention::new(HEADS, KV_HEADS, HEAD_DIM);
     let feed_forward =
         FeedForward::Gated { hidden_dim: HIDDEN, activation: Activation::Silu, bias: false };
     let layer = Layer { wiring: Wiring::Pre, norm, attention, feed_forward, residual_scale: 1. };
@@ -49,9 +39,14 @@ fn spec() -> Spec {
         vocab_size: VOCAB,
         dim: DIM,
         max_seq_len: 16,
-        embedding: Embedding { scale: 1., position: AbsolutePosition::None },
+        embedding: Embedding {
+            width: DIM,
+            scale: 1.,
+            position: AbsolutePosition::None,
+            norm: None,
+        },
         layers: vec![layer],
-        final_norm: norm,
+        final_norm: Some(norm),
         head: Head { tied: true, bias: false, scale: 1., softcap: None },
     }
 }
@@ -67,6 +62,7 @@ fn dense(matrix: Matrix) -> Tensor {
     match matrix {
         Matrix::Dense(tensor) => tensor,
         Matrix::Quantised(tensor) => tensor.dequantize(&Device::Cpu).unwrap(),
+        Matrix::Packed(packed) => packed.dense().unwrap(),
     }
 }
 

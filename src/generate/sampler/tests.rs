@@ -206,34 +206,3 @@ fn unusable_numbers_are_named() {
     let outside = Sampling { suppress: vec![10], ..base };
     assert!(matches!(outside.validate(10), Err(Error::TokenId { id: 10, vocab_size: 10 })));
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn cost_of_a_choice() {
-    let base: Vec<f32> = (0..151_936u64)
-        .map(|i| {
-            let u = (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1 << 24) as f32;
-            -(u.max(1e-7)).ln() * 2.0
-        })
-        .collect();
-    let all = Sampling { greedy: false, top_k: 0, ..Sampling::default() };
-    for (name, sampling) in [
-        ("greedy", Sampling::default()),
-        ("temperature", all.clone()),
-        ("top_k 50", Sampling { top_k: 50, ..all.clone() }),
-        ("top_p 0.9", Sampling { top_p: 0.9, ..all.clone() }),
-        ("top_k 50, top_p 0.9", Sampling { top_k: 50, top_p: 0.9, ..all.clone() }),
-        ("min_p 0.1", Sampling { min_p: 0.1, ..all.clone() }),
-        ("typical_p 0.9", Sampling { typical_p: 0.9, ..all.clone() }),
-    ] {
-        let mut sampler = Sampler::new(sampling, &[], &[], 0, 0);
-        let mut spent = std::time::Duration::ZERO;
-        for _ in 0..20 {
-            let mut logits = base.clone();
-            let started = std::time::Instant::now();
-            sampler.next(&mut logits).unwrap();
-            spent += started.elapsed();
-        }
-        eprintln!("{name}: {:?}", spent / 20);
-    }
-}

@@ -2,7 +2,7 @@
 //! methods that templates call. It knows no messages.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind, from_args};
+use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{AutoEscape, Environment, Error as JinjaError, ErrorKind, State, Value};
 
 use serde_json::Value as Json;
@@ -12,12 +12,17 @@ use crate::error::{Error, Result};
 
 const NAME: &str = "chat";
 
+/// Steps that a rendering may take: templates come with checkpoints, and an endless one must end.
+/// It is about a second, and thousands of messages.
+const FUEL: u64 = 20_000_000;
+
 /// An environment that holds `source` and all that it may call.
 pub(super) fn with_template(source: &str) -> Result<Environment<'static>> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     environment.set_syntax(syntax.build().map_err(|e| Error::Template(describe(&e)))?);
+    environment.set_fuel(Some(FUEL));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(method);
     environment.add_filter("tojson", tojson);
@@ -112,12 +117,10 @@ fn generation_blocks(source: &str) -> String {
     text
 }
 
-/// As in Python, text is a sequence too.
+/// As in Jinja2, text is a sequence too, and so is what is undefined.
 fn is_sequence(value: &Value) -> bool {
-    matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map | ValueKind::String
-    )
+    use ValueKind::{Iterable, Map, Seq, String, Undefined};
+    matches!(value.kind(), Seq | Iterable | Map | String | Undefined)
 }
 
 /// Python's methods: those here, then those of minijinja-contrib.
@@ -148,15 +151,15 @@ fn text_method(text: &str, name: &str, args: &[Value]) -> Result<Option<Value>, 
         "partition" => {
             let (separator,): (&str,) = from_args(args)?;
             match text.split_once(separator) {
-                Some((before, after)) => strings([before, separator, after]),
-                None => strings([text, "", ""]),
+                Some((before, after)) => tuple([before, separator, after]),
+                None => tuple([text, "", ""]),
             }
         }
         "rpartition" => {
             let (separator,): (&str,) = from_args(args)?;
             match text.rsplit_once(separator) {
-                Some((before, after)) => strings([before, separator, after]),
-                None => strings(["", "", text]),
+                Some((before, after)) => tuple([before, separator, after]),
+                None => tuple(["", "", text]),
             }
         }
         "rsplit" => rsplit(text, args)?,
@@ -186,6 +189,10 @@ fn rsplit(text: &str, args: &[Value]) -> Result<Value, JinjaError> {
     };
     parts.reverse();
     Ok(strings(parts))
+}
+
+fn tuple(parts: [&str; 3]) -> Value {
+    Value::from(Tuple::from(parts.map(Value::from)))
 }
 
 fn strings<'a>(parts: impl IntoIterator<Item = &'a str>) -> Value {

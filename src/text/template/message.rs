@@ -43,17 +43,16 @@ impl Message {
     /// The message as the template sees it: keys without a value left out, and what the model
     /// thought under each name that templates read (transformers 5).
     pub(super) fn for_template(&self) -> Map<String, Value> {
+        let names = ["reasoning_content", "thinking", "reasoning"];
+        let value = |name: &&str| self.more.get(*name).filter(|value| !value.is_null());
+        let thought = names.iter().find_map(value).cloned();
         let mut message = Map::new();
+        message.extend(thought.clone().map(|thought| ("thinking".to_string(), thought)));
         message.insert("role".into(), self.role.clone().into());
         message.insert("content".into(), self.content.clone());
         message.extend(self.more.clone());
+        message.extend(thought.map(|thought| ("reasoning_content".to_string(), thought)));
         message.retain(|_, value| !value.is_null());
-        let names = ["reasoning_content", "thinking", "reasoning"];
-        let thought = names.iter().find_map(|name| message.get(*name).cloned());
-        if let Some(thought) = thought {
-            message.entry("thinking").or_insert_with(|| thought.clone());
-            message.insert("reasoning_content".into(), thought);
-        }
         message
     }
 }

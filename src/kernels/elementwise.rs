@@ -1,0 +1,65 @@
+//! What is done number by number. Products are elsewhere.
+
+use candle_core::Tensor;
+
+use super::isa::Isa;
+use super::lanes::{Lanes, per_isa};
+use super::memory::{Shared, filled, plain, with_slice};
+use super::pool::share;
+use super::unary::{self, Activation};
+use crate::error::Result;
+
+/// Numbers that a thread works through in a few microseconds.
+const SERIAL: usize = 1 << 14;
+
+/// `activation(a) · b`, elementwise.
+///
+/// # Errors
+/// The tensor's own.
+pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if !plain(a) || !plain(b) || a.dims() != b.dims() {
+        return Ok(None);
+    }
+    let isa = Isa::current();
+    let run = |a: &[f32], b: &[f32]| {
+        // SAFETY: pieces do not overlap, and together are all of the numbers.
+        unsafe {
+            filled(a.len(), |to| {
+                let to = Shared(to);
+                share(a.len().div_ceil(SERIAL), 2, |pieces| {
+                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(a.len());
+                    let to = to.get().add(piece.start);
+                    times(isa, &a[piece.clone()], &b[piece], activation, to);
+                });
+            })
+        }
+    };
+    let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
+    out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+}
+
+per_isa! {
+    /// Writes as many numbers as `a` and `b` have.
+    fn times(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) = times_of
+}
+
+#[inline(always)]
+unsafe fn times_of<L: Lanes>(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) {
+    // SAFETY: whole vectors lie within the slices; the rest goes through arrays of one vector.
+    unsafe {
+        let step = |a: *const f32, b: *const f32, to: *mut f32| {
+            let y = unary::activate::<L>(activation, L::load(a));
+            L::store(to, L::mul(y, L::load(b)));
+        };
+        let whole = a.len() / 16 * 16;
+        for i in (0..whole).step_by(16) {
+            step(a.as_ptr().add(i), b.as_ptr().add(i), to.add(i));
+        }
+        let rest = a.len() - whole;
+        let (mut x, mut y, mut z) = ([0f32; 16], [0f32; 16], [0f32; 16]);
+        x[..rest].copy_from_slice(&a[whole..]);
+        y[..rest].copy_from_slice(&b[whole..]);
+        step(x.as_ptr(), y.as_ptr(), z.as_mut_ptr());
+        to.add(whole).copy_from_nonoverlapping(z.as_ptr(), rest);
+    }
+}

@@ -1,0 +1,87 @@
+//! Which instructions the processor has, found at run time. It computes nothing.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+
+/// A level of instructions; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isa {
+    /// Whatever the compiler makes of plain Rust, on any processor.
+    Scalar,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512,
+    /// AMX tiles of bf16 besides.
+    Amx,
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+}
+
+impl Isa {
+    /// Every level, the lowest first.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
+
+    /// The level that kernels called on this thread use: the processor's, or a lower one where the
+    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avx512`) or [`Isa::with`] asks for it.
+    pub fn current() -> Self {
+        FORCED.get().unwrap_or_else(Self::best)
+    }
+
+    /// The levels that this processor has, the lowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| *isa <= Self::best())
+    }
+
+    /// Runs `f` at this level, or at the processor's where that is lower.
+    pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
+        let before = FORCED.replace(Some(self.min(Self::best())));
+        let result = f();
+        FORCED.set(before);
+        result
+    }
+
+    /// The name that `TAPER_ISA` knows it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+        }
+    }
+
+    fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let asked = std::env::var("TAPER_ISA").unwrap_or_default();
+            let asked = Self::ALL.into_iter().find(|isa| isa.name() == asked);
+            detect().min(asked.unwrap_or(Self::Amx))
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detect() -> Isa {
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c");
+    let avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni");
+    match (avx2, avx512) {
+        (true, true) if super::amx::usable() => Isa::Amx,
+        (true, true) => Isa::Avx512,
+        (true, false) => Isa::Avx2,
+        _ => Isa::Scalar,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect() -> Isa {
+    Isa::Scalar
+}

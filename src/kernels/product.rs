@@ -1,0 +1,212 @@
+//! `x·Wᵀ` with packed matrices: which kernel, and how the work is shared. Matrices with a common
+//! input (q, k and v; gate and up) are multiplied side by side, as one piece of work.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+
+use super::activations::{Quantised, Rows};
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::few::{self, Input, Part};
+use super::format::{Format, ROWS};
+use super::isa::Isa;
+use super::memory::{plain, with_slice};
+use super::packed::Packed;
+use super::panel::{self, Left};
+use super::pool::{share, threads};
+use super::unary::Activation;
+use crate::error::Result;
+
+/// `x·Wᵀ` for each of several matrices with the same number of columns.
+///
+/// # Shapes
+/// x (…, in) → (…, out) each
+///
+/// # Errors
+/// The tensor's own.
+pub fn products(x: &Tensor, weights: &[&Packed]) -> Result<Option<Vec<Tensor>>> {
+    let Some((x, k)) = input(x, weights)? else { return Ok(None) };
+    let rows = x.elem_count() / k.max(1);
+    let mut outs: Vec<Vec<f32>> = weights.iter().map(|w| Vec::with_capacity(rows * w.n)).collect();
+    let to: Vec<*mut f32> = outs.iter_mut().map(|out| out.as_mut_ptr()).collect();
+    if with_slice(&x, |x| run(x, k, weights, &to)).is_none() {
+        return Ok(None);
+    }
+    let mut tensors = Vec::with_capacity(weights.len());
+    for (mut out, weight) in outs.into_iter().zip(weights) {
+        // SAFETY: `run` has written all rows of every matrix's outputs.
+        unsafe { out.set_len(rows * weight.n) };
+        tensors.push(Tensor::from_vec(out, shaped(&x, weight.n), &Device::Cpu)?);
+    }
+    Ok(Some(tensors))
+}
+
+/// `activation(x·Gᵀ) · (x·Uᵀ)`, elementwise.
+///
+/// # Shapes
+/// x (…, in) → (…, out)
+///
+/// # Errors
+/// The tensor's own.
+pub fn gated(
+    x: &Tensor,
+    gate: &Packed,
+    up: &Packed,
+    activation: Activation,
+) -> Result<Option<Tensor>> {
+    let weights = [gate, up];
+    let Some((x, k)) = input(x, &weights)? else { return Ok(None) };
+    let rows = x.elem_count() / k.max(1);
+    if gate.n != up.n || rows > few_rows(&weights) {
+        return Ok(None);
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(rows * gate.n);
+    let to = out.as_mut_ptr();
+    let ran = with_slice(&x, |x| {
+        few(x, k, &weights, &[to, to], |isa, parts, input, tiles| {
+            // SAFETY: as in `run_few`.
+            unsafe { few::gated(isa, &parts[0], &parts[1], activation, input, tiles) }
+        });
+    });
+    if ran.is_none() {
+        return Ok(None);
+    }
+    // SAFETY: all rows were written.
+    unsafe { out.set_len(rows * gate.n) };
+    Ok(Some(Tensor::from_vec(out, shaped(&x, gate.n), &Device::Cpu)?))
+}
+
+/// `x`, contiguous, and its width; `None` where the kernels do not serve.
+fn input(x: &Tensor, weights: &[&Packed]) -> Result<Option<(Tensor, usize)>> {
+    let k = x.dims().last().copied().unwrap_or(0);
+    let alike = weights.iter().all(|w| w.k == k && w.groups == weights[0].groups);
+    if !plain(x) || !alike || weights.is_empty() || k == 0 || x.elem_count() == 0 {
+        return Ok(None);
+    }
+    Ok(Some((x.contiguous()?, k)))
+}
+
+fn shaped(x: &Tensor, n: usize) -> Vec<usize> {
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = n;
+    }
+    shape
+}
+
+/// Up to so many rows, streaming the packed matrix is all that counts.
+fn few_rows(weights: &[&Packed]) -> usize {
+    match Isa::current() {
+        Isa::Amx if !has_f32(weights) => 5,
+        _ => 8,
+    }
+}
+
+fn has_f32(weights: &[&Packed]) -> bool {
+    weights.iter().any(|w| w.format == Format::F32)
+}
+
+fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
+    if x.len() / k <= few_rows(weights) {
+        few(x, k, weights, outs, |isa, parts, input, tiles| {
+            each_part(parts, tiles, |part, tiles| {
+                // SAFETY: `isa` is the processor's; parts, inputs and outputs have the sizes they say.
+                unsafe { few::products(isa, part, input, tiles) }
+            })
+        });
+        return;
+    }
+    let isa = Isa::current();
+    let rows = Rows::new(x, k, weights[0].groups);
+    let left = Left { x: rows.as_slice().as_ptr(), rows: x.len() / k, width: rows.width };
+    let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
+    let tiles = weights.iter().map(|w| w.tiles()).sum();
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx && !has_f32(weights) {
+        let exact = !weights.iter().any(|w| w.rounds());
+        // SAFETY: the processor has AMX; parts, inputs and outputs have the sizes they say.
+        let left = unsafe { amx::Tiles::new(&left, exact) };
+        share(tiles, 2, |tiles| {
+            // SAFETY: as above.
+            each_part(&parts, tiles, |part, tiles| unsafe { amx::many(part, &left, tiles) });
+        });
+        return;
+    }
+    share(tiles, 4, |tiles| {
+        each_part(&parts, tiles, |part, tiles| {
+            // SAFETY: as above.
+            unsafe { panel::many(isa, part, &left, tiles) }
+        });
+    });
+}
+
+/// Runs `work` over the tiles of all matrices, for up to four rows at a time. Where the outputs
+/// are one (a gated pair), tiles are counted once.
+fn few(
+    x: &[f32],
+    k: usize,
+    weights: &[&Packed],
+    outs: &[*mut f32],
+    work: impl Fn(Isa, &[Part], &Input, Range<usize>) + Sync,
+) {
+    let isa = Isa::current();
+    let groups = weights[0].groups;
+    let paired = outs.len() == 2 && outs[0] == outs[1];
+    let tiles: usize =
+        weights.iter().take(if paired { 1 } else { usize::MAX }).map(|w| w.tiles()).sum();
+    let bytes: usize = weights.iter().map(|w| w.bytes()).sum();
+    for (i, x) in x.chunks(few::MOST * k).enumerate() {
+        let rows = Rows::new(x, k, groups);
+        let quantised = match weights.iter().any(|w| w.format.is_quantised()) {
+            true => Quantised::new(isa, rows.as_slice()),
+            false => Quantised::default(),
+        };
+        let input = Input {
+            rows: x.len() / k,
+            x: rows.as_slice().as_ptr(),
+            codes: quantised.codes.as_ptr(),
+            d: quantised.d.as_ptr(),
+            sums: quantised.sums.as_ptr().cast(),
+        };
+        let parts: Vec<Part> = weights
+            .iter()
+            .zip(outs)
+            // SAFETY: each matrix's outputs have room for all rows.
+            .map(|(w, out)| part(w, unsafe { out.add(i * few::MOST * w.n) }))
+            .collect();
+        let work = |tiles: Range<usize>| work(isa, &parts, &input, tiles);
+        // What takes a few microseconds is not worth a second thread.
+        match bytes / SERIAL_BYTES {
+            0 => work(0..tiles),
+            pieces => share(tiles, (pieces / threads()).clamp(1, 8), work),
+        }
+    }
+}
+
+/// Bytes of weights that a thread streams in a few microseconds.
+const SERIAL_BYTES: usize = 64 << 10;
+
+fn part(weight: &Packed, out: *mut f32) -> Part {
+    Part {
+        format: weight.format,
+        tiles: weight.data.as_ptr(),
+        tile_bytes: weight.tile_bytes,
+        groups: weight.groups,
+        n: weight.n,
+        out,
+    }
+}
+
+/// Cuts a range of the tiles of all parts, one behind the other, into ranges of each.
+fn each_part(parts: &[Part], tiles: Range<usize>, mut work: impl FnMut(&Part, Range<usize>)) {
+    let mut first = 0;
+    for part in parts {
+        let count = part.n.div_ceil(ROWS);
+        let (start, end) = (tiles.start.max(first), tiles.end.min(first + count));
+        if start < end {
+            work(part, start - first..end - first);
+        }
+        first += count;
+    }
+}

@@ -1,0 +1,57 @@
+//! From a parameter to the tensor that holds it: the names a table gives, tried in order. It reads
+//! no tensor.
+
+use super::load::Weights;
+use super::nearest::nearest;
+use super::param::{Layout, Names, Owner, Param};
+use crate::error::Error;
+
+impl Weights<'_> {
+    /// The tensor of a parameter's matrix (or factor), or of its bias.
+    pub(super) fn find(&self, param: Param, owner: Owner, bias: bool) -> Option<(usize, Layout)> {
+        self.candidates(param, owner, bias)
+            .find_map(|(name, layout)| Some((self.checkpoint.position(&name)?, layout)))
+    }
+
+    /// The names under which a parameter may be stored, most usual first.
+    fn candidates(
+        &self,
+        param: Param,
+        owner: Owner,
+        bias: bool,
+    ) -> impl Iterator<Item = (String, Layout)> {
+        let entries = self.names.entries.iter().filter(move |e| e.param == param);
+        let number = |n: Option<usize>| n.map(|n| n.to_string()).unwrap_or_default();
+        let Owner { layer, expert, head } = owner;
+        let layer = number(layer.map(|layer| self.part.stored(layer)));
+        let (expert, head) = (number(expert), number(head));
+        entries.flat_map(move |entry| {
+            let name = entry.name.replace("{}", &layer).replace("{e}", &expert);
+            let name = name.replace("{h}", &head);
+            let suffix = if bias { entry.bias } else { entry.weight };
+            let layout = self.part.layout(entry.layout);
+            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), layout);
+            self.names.prefixes.iter().map(named).collect::<Vec<_>>()
+        })
+    }
+
+    pub(super) fn missing(&self, param: Param, owner: Owner, bias: bool) -> Error {
+        let tried: Vec<String> = self.candidates(param, owner, bias).map(|(n, _)| n).collect();
+        let present = self.checkpoint.tensors().map(|t| t.name.as_str());
+        let what = if bias { "the bias of " } else { "" };
+        Error::MissingTensor {
+            origin: self.checkpoint.origin().into(),
+            param: format!("{what}{param}{owner}"),
+            nearest: nearest(&tried, present),
+            tried,
+        }
+    }
+}
+
+/// Whether a name ends in one of the suffixes that are no parameters, at a dot.
+pub(super) fn is_ignored(names: &Names, name: &str) -> bool {
+    names.ignored.iter().any(|suffix| {
+        name.strip_suffix(suffix)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.') || suffix.starts_with('.'))
+    })
+}

@@ -1,0 +1,280 @@
+//! Does each fast path equal the plain one? Odd sizes, one row and many, views, every format, and
+//! every instruction level that this processor has.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{D, DType, Device, Tensor};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use taper::kernels::{self, Activation, Format, Isa, Packed, Packer};
+
+const QUANTISED: [(Format, GgmlDType); 8] = [
+    (Format::Q8_0, GgmlDType::Q8_0),
+    (Format::Q4_0, GgmlDType::Q4_0),
+    (Format::Q4_1, GgmlDType::Q4_1),
+    (Format::Q5_0, GgmlDType::Q5_0),
+    (Format::Q5_1, GgmlDType::Q5_1),
+    (Format::Q4K, GgmlDType::Q4K),
+    (Format::Q5K, GgmlDType::Q5K),
+    (Format::Q6K, GgmlDType::Q6K),
+];
+
+fn rng() -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(7)
+}
+
+fn random(shape: &[usize], rng: &mut impl Rng) -> Tensor {
+    let n = shape.iter().product();
+    let data: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0f32..1.0)).collect();
+    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+}
+
+/// Activations that 8 bits hold exactly: whole numbers, each group of 32 with a 127 in it.
+fn whole(rows: usize, k: usize, rng: &mut impl Rng) -> Tensor {
+    let number =
+        |i: usize| if (i % k).is_multiple_of(32) { 127 } else { rng.random_range(-127..=127) };
+    let data: Vec<f32> = (0..rows * k).map(number).map(|i| i as f32).collect();
+    Tensor::from_vec(data, (rows, k), &Device::Cpu).unwrap()
+}
+
+/// The largest difference, as a share of the largest number.
+fn difference(a: &Tensor, b: &Tensor) -> f32 {
+    assert_eq!(a.dims(), b.dims());
+    let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+    let (a, b) = (wide(a), wide(b));
+    let greatest = |t: &Tensor| t.abs().unwrap().max(D::Minus1).unwrap().to_scalar().unwrap();
+    let (off, size): (f64, f64) = (greatest(&(&a - &b).unwrap()), greatest(&b));
+    assert!(off.is_finite() && size > 0.0);
+    (off / size) as f32
+}
+
+/// x·Wᵀ in f64.
+fn plain(x: &Tensor, w: &Packed) -> Tensor {
+    let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+    wide(x).matmul(&wide(&w.dense().unwrap()).t().unwrap()).unwrap()
+}
+
+fn of_blocks(format: Format, dtype: GgmlDType, w: &Tensor) -> (Packed, Tensor) {
+    let (n, k) = w.dims2().unwrap();
+    let blocks = QTensor::quantize(w, dtype).unwrap();
+    let data = blocks.data().unwrap();
+    let row = data.len() / n;
+    let mut packer = Packer::new(format, n, k);
+    // In two pieces, cut within a tile.
+    let cut = n / 3;
+    packer.blocks(cut, &data[cut * row..]);
+    packer.blocks(0, &data[..cut * row]);
+    (packer.done(), blocks.dequantize(&Device::Cpu).unwrap())
+}
+
+/// Every format at a shape; k-quants where whole blocks fit.
+fn packed(n: usize, k: usize, rng: &mut impl Rng) -> Vec<Packed> {
+    let w = random(&[n, k], rng);
+    let mut all: Vec<Packed> = [Format::F32, Format::Bf16, Format::Q8_0, Format::Q4_0]
+        .map(|format| Packed::of_tensor(format, &w).unwrap())
+        .into();
+    for (format, dtype) in QUANTISED {
+        if k.is_multiple_of(dtype.block_size()) {
+            all.push(of_blocks(format, dtype, &w).0);
+        }
+    }
+    all
+}
+
+#[test]
+fn packing_keeps_every_number() {
+    let rng = &mut rng();
+    for n in [1, 16, 21, 50] {
+        for (format, dtype) in QUANTISED {
+            let k = 3 * dtype.block_size();
+            let (packed, blocks) = of_blocks(format, dtype, &random(&[n, k], rng));
+            let ours = packed.dense().unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(ours, blocks.to_vec2::<f32>().unwrap(), "{format:?} {n}");
+        }
+        let w = random(&[n, 37], rng);
+        let bf16 = w.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
+        for (format, expected) in [(Format::F32, &w), (Format::Bf16, &bf16)] {
+            let packed = Packed::of_tensor(format, &w).unwrap();
+            let ours = packed.dense().unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(ours, expected.to_vec2::<f32>().unwrap(), "{format:?} {n}");
+            let ids = Tensor::new(&[[n as u32 - 1, 0]], &Device::Cpu).unwrap();
+            let rows = packed.rows(&ids).unwrap();
+            assert_eq!(rows.dims(), [1, 2, 37]);
+            let rows = rows.squeeze(0).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(rows, [ours[n - 1].clone(), ours[0].clone()]);
+            assert!(packed.rows(&Tensor::new(&[n as u32], &Device::Cpu).unwrap()).is_err());
+        }
+    }
+}
+
+#[test]
+fn bytes_of_bf16_pack_as_their_numbers() {
+    let w = random(&[19, 45], &mut rng()).to_dtype(DType::BF16).unwrap();
+    let numbers = w.flatten_all().unwrap().to_vec1::<half::bf16>().unwrap();
+    let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+    for format in [Format::Bf16, Format::F32] {
+        let mut packer = Packer::new(format, 19, 45);
+        packer.bf16(0, &bytes);
+        let ours = packer.done().dense().unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(ours, w.to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap());
+    }
+}
+
+#[test]
+fn quantising_rounds_as_ggml_does() {
+    let w = random(&[5, 64], &mut rng());
+    for (format, dtype) in [(Format::Q8_0, GgmlDType::Q8_0), (Format::Q4_0, GgmlDType::Q4_0)] {
+        let ours = Packed::of_tensor(format, &w).unwrap().dense().unwrap();
+        let theirs = QTensor::quantize(&w, dtype).unwrap().dequantize(&Device::Cpu).unwrap();
+        assert_eq!(ours.to_vec2::<f32>().unwrap(), theirs.to_vec2::<f32>().unwrap());
+    }
+}
+
+#[test]
+fn products_of_few_rows_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for (n, k) in [(1, 1), (15, 33), (16, 32), (40, 96), (17, 256), (50, 512), (700, 576)] {
+        for rows in [1, 2, 3, 4, 5] {
+            let x = whole(rows, k, rng);
+            for weight in packed(n, k, rng) {
+                let expected = plain(&x, &weight);
+                for isa in Isa::available() {
+                    let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
+                    let off = difference(&ours[0], &expected);
+                    let what = format!("{isa:?} {:?} n {n} k {k} rows {rows}", weight.format());
+                    assert!(off < 2e-6, "{what}: {off}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_many_rows_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for (n, k) in [(1, 1), (33, 65), (48, 256), (70, 1280)] {
+        for rows in [9, 17, 64, 77] {
+            let x = random(&[rows, k], rng);
+            for weight in packed(n, k, rng) {
+                let expected = plain(&x, &weight);
+                for isa in Isa::available() {
+                    let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
+                    let off = difference(&ours[0], &expected);
+                    let what = format!("{isa:?} {:?} n {n} k {k} rows {rows}", weight.format());
+                    // Both sides rounded to bf16, 2⁻⁸ of each at most.
+                    let rounds = isa == Isa::Amx && weight.rounds();
+                    assert!(off < if rounds { 8e-3 } else { 3e-6 }, "{what}: {off}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn matrices_side_by_side_equal_each_alone() {
+    let rng = &mut rng();
+    let mut weights = packed(40, 256, rng);
+    weights.extend(packed(23, 256, rng));
+    let weights: Vec<&Packed> = weights.iter().collect();
+    for rows in [1, 6, 30] {
+        let x = random(&[2, rows, 256], rng);
+        for isa in Isa::available() {
+            let together = isa.with(|| kernels::products(&x, &weights)).unwrap().unwrap();
+            for (together, weight) in together.iter().zip(&weights) {
+                let alone = isa.with(|| kernels::products(&x, &[weight])).unwrap().unwrap();
+                assert!(difference(together, &alone[0]) < 8e-3, "{isa:?} {:?}", weight.format());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gated_product_equals_its_parts() {
+    let rng = &mut rng();
+    let (gates, ups) = (packed(41, 256, rng), packed(41, 256, rng));
+    for (gate, up) in gates.iter().zip(&ups) {
+        for rows in [1, 3, 5] {
+            let x = (whole(rows, 256, rng) / 500.0).unwrap();
+            let (a, b) = (plain(&x, gate), plain(&x, up));
+            for activation in ACTIVATIONS {
+                let expected = (apply(activation, &a) * &b).unwrap();
+                for isa in Isa::available() {
+                    let ours = isa.with(|| kernels::gated(&x, gate, up, activation)).unwrap();
+                    let off = difference(&ours.unwrap(), &expected);
+                    assert!(off < 3e-6, "{isa:?} {:?} {activation:?}: {off}", gate.format());
+                }
+            }
+        }
+    }
+}
+
+const ACTIVATIONS: [Activation; 4] =
+    [Activation::Silu, Activation::GeluTanh, Activation::Relu, Activation::ReluSquared];
+
+fn apply(activation: Activation, x: &Tensor) -> Tensor {
+    match activation {
+        Activation::Silu => x.silu(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+        Activation::ReluSquared => x.relu().unwrap().sqr(),
+    }
+    .unwrap()
+}
+
+#[test]
+fn views_are_read_as_they_look() {
+    let rng = &mut rng();
+    let weight = Packed::of_tensor(Format::F32, &random(&[20, 24], rng)).unwrap();
+    let x = random(&[24, 3, 2], rng);
+    let view = x.permute((2, 1, 0)).unwrap();
+    let ours = kernels::products(&view, &[&weight]).unwrap().unwrap();
+    let expected = plain(&view.reshape((6, 24)).unwrap(), &weight);
+    assert!(difference(&ours[0].reshape((6, 20)).unwrap(), &expected) < 1e-6);
+    let narrow = random(&[5, 40], rng).narrow(1, 7, 24).unwrap();
+    let ours = kernels::products(&narrow, &[&weight]).unwrap().unwrap();
+    assert!(difference(&ours[0], &plain(&narrow, &weight)) < 1e-6);
+}
+
+#[test]
+fn nothing_is_offered_where_a_gradient_is_wanted_or_a_dtype_is_foreign() {
+    let rng = &mut rng();
+    let weight = Packed::of_tensor(Format::F32, &random(&[20, 24], rng)).unwrap();
+    let x = random(&[3, 24], rng);
+    let var = candle_core::Var::from_tensor(&x).unwrap();
+    assert!(kernels::products(var.as_tensor(), &[&weight]).unwrap().is_none());
+    let half = x.to_dtype(DType::F16).unwrap();
+    assert!(kernels::products(&half, &[&weight]).unwrap().is_none());
+    let narrow = x.narrow(1, 0, 20).unwrap();
+    assert!(kernels::products(&narrow, &[&weight]).unwrap().is_none());
+    let other = Packed::of_tensor(Format::F32, &random(&[20, 25], rng)).unwrap();
+    assert!(kernels::products(&x, &[&weight, &other]).unwrap().is_none());
+}
+
+#[test]
+fn candles_own_tiles_survive_ours() {
+    // candle configures AMX once a thread: whoever leaves another configuration spoils its products.
+    let rng = &mut rng();
+    let (x, w) = (random(&[64, 512], rng), random(&[64, 512], rng));
+    let theirs = QTensor::quantize(&w, GgmlDType::Q4K).unwrap();
+    let theirs = candle_core::quantized::QMatMul::from_qtensor(theirs).unwrap();
+    let product = || candle_core::Module::forward(&theirs, &x).unwrap().to_vec2::<f32>().unwrap();
+    let before = product();
+    let ours = Packed::of_tensor(Format::Bf16, &w).unwrap();
+    for _ in 0..3 {
+        let first = kernels::products(&x, &[&ours]).unwrap().unwrap();
+        assert_eq!(product(), before);
+        let second = kernels::products(&x, &[&ours]).unwrap().unwrap();
+        assert_eq!(difference(&first[0], &second[0]), 0.0);
+    }
+}
+
+#[test]
+fn a_rounded_product_is_near_an_exact_one() {
+    let rng = &mut rng();
+    let (x, w) = (random(&[40, 512], rng), random(&[64, 512], rng));
+    let exact = Packed::of_tensor(Format::Bf16, &w).unwrap();
+    let rounded = Packed::of_tensor(Format::Bf16, &w).unwrap().rounded();
+    let exact = kernels::products(&x, &[&exact]).unwrap().unwrap();
+    let rounded = kernels::products(&x, &[&rounded]).unwrap().unwrap();
+    assert!(difference(&rounded[0], &exact[0]) < 8e-3);
+}
