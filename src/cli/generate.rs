@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Context;
 
+use super::edits::{EditArgs, compare};
 use super::interrupt;
 use super::options::{ModelArgs, peak_memory};
 use super::output::{Format, Output};
@@ -62,6 +63,8 @@ pub(crate) struct Args {
     batch_size: usize,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    edits: EditArgs,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -71,6 +74,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     if args.batch_size == 0 {
         return Err(Error::request("--batch-size", "0 prompts are none; at least 1").into());
+    }
+    if args.edits.against && args.format != Format::Text {
+        return Err(Error::request("--against", "it is written as text; leave --format out").into());
     }
     let model = args.model.load()?;
     let defaults = args.sampling.defaults(&model)?;
@@ -83,15 +89,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     whole.validate(model.spec(), model.tokenizer.is_some())?;
     interrupt::watch()?;
     let mut output = Output::new(&model, args.format, names, args.samples)?;
-    let mut totals = Totals::default();
+    let (mut totals, mut said) = (Totals::default(), Vec::new());
     for (group, prompts) in prompts.chunks(args.batch_size).enumerate() {
         if !interrupt::asked() {
             let request = Request { prompts: prompts.to_vec(), ..request.clone() };
             let first = group * args.batch_size * args.samples;
-            totals.add(&continue_all(&model, &request, first, &mut output)?);
+            let completions = continue_all(&model, &request, first, &mut output)?;
+            totals.add(&completions);
+            said.extend(completions);
         }
     }
     output.finish().context("stdout")?;
+    if args.edits.against && !interrupt::asked() {
+        compare(&model, &whole, &said)?;
+    }
     args.model.say(totals.line());
     Ok(())
 }
@@ -116,6 +127,7 @@ fn request(args: &Args, model: &Model, defaults: &Defaults) -> Result<Request> {
         stop,
         logprobs: args.logprobs,
         echo: args.echo,
+        heads: args.edits.scales()?,
         ..Request::default()
     })
 }

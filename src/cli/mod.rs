@@ -1,12 +1,16 @@
 //! The command line: one thin file per command. Parse, one library call, print.
 
 mod against;
+mod attend;
 mod bench;
 mod chat;
 mod compare;
+mod edits;
 mod generate;
+mod heads;
 mod inspect;
 mod interrupt;
+mod lens;
 mod options;
 mod output;
 mod progress;
@@ -14,6 +18,7 @@ mod prompts;
 mod pull;
 mod sampling;
 mod score;
+mod text;
 mod trace;
 
 use std::process::ExitCode;
@@ -33,6 +38,9 @@ enum Command {
     Generate(Box<generate::Args>),
     Chat(Box<chat::Args>),
     Inspect(inspect::Args),
+    Attend(Box<attend::Args>),
+    Lens(Box<lens::Args>),
+    Heads(heads::Args),
     Pull(pull::Args),
     Bench(bench::Args),
     Trace(trace::Args),
@@ -47,6 +55,9 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(*args),
         Command::Chat(args) => chat::run(*args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Attend(args) => attend::run(*args),
+        Command::Lens(args) => lens::run(*args),
+        Command::Heads(args) => heads::run(args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Trace(args) => trace::run(args),

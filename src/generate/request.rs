@@ -3,6 +3,7 @@
 use super::completion::Completion;
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
+use crate::nn::{HeadEdits, HeadScale};
 use crate::spec::Spec;
 
 /// Turns one row's tokens into text as they come, never half a character.
@@ -80,6 +81,8 @@ pub struct Request {
     /// The prompt's text comes first, and its log-probabilities where those are asked for (its
     /// logits are then held all at once: 4 bytes · tokens · vocabulary).
     pub echo: bool,
+    /// Heads that are turned down or off, in every pass.
+    pub heads: Vec<HeadScale>,
 }
 
 impl Default for Request {
@@ -94,6 +97,7 @@ impl Default for Request {
             stop: Vec::new(),
             logprobs: None,
             echo: false,
+            heads: Vec::new(),
         }
     }
 }
@@ -151,6 +155,7 @@ impl Request {
     /// [`Error::ContextFull`] for a prompt longer than the context.
     pub fn validate(&self, spec: &Spec, has_voice: bool) -> Result<()> {
         self.sampling.validate(spec.vocab_size)?;
+        HeadEdits::scaled(spec, &self.heads)?;
         if self.samples == 0 {
             return Err(Error::request("samples", "0 is nothing; at least 1"));
         }

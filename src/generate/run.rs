@@ -11,7 +11,7 @@ use super::finite::{diagnose, wrong};
 use super::request::{Event, Prompt, Request, Voice};
 use super::row::{Clock, Row};
 use crate::error::Result;
-use crate::nn::{Cache, Decoder, Run};
+use crate::nn::{Cache, Decoder, HeadEdits, Probe, Run};
 
 /// Slots reserved for tokens to come: what is asked for, up to this; the cache grows beyond.
 const RESERVED: usize = 512;
@@ -69,7 +69,8 @@ fn batch(
     let reserve = (longest + room).min(decoder.spec().max_seq_len);
     let mut cache = Cache::new(decoder.spec(), &padding, reserve);
     let scored = request.echo && request.logprobs.is_some();
-    let logits = prefill(decoder, prompts, longest, &mut cache, !scored)?;
+    let edits = HeadEdits::scaled(decoder.spec(), &request.heads)?;
+    let logits = prefill(decoder, prompts, &edits, &mut cache, !scored)?;
     let clock = Clock::new(started, 0);
     let mut rows = Vec::new();
     let mut last = Vec::new();
@@ -89,7 +90,7 @@ fn batch(
         let copies = (0..rows.len()).map(|row| row / request.samples);
         cache.keep_rows(&copies.collect::<Vec<_>>())?;
     }
-    let mut rows = Rows { decoder, request, prompts, rows, done: Vec::new() };
+    let mut rows = Rows { decoder, request, prompts, edits, rows, done: Vec::new() };
     rows.run(&mut cache, last, listener)?;
     rows.done.sort_by_key(|(row, _)| *row);
     Ok(rows.done.into_iter().map(|(_, completion)| completion).collect())
@@ -99,17 +100,18 @@ fn batch(
 fn prefill(
     decoder: &Decoder,
     prompts: &[Prompt],
-    longest: usize,
+    edits: &HeadEdits,
     cache: &mut Cache,
     last_only: bool,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
+    let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
     let mut ids = Vec::with_capacity(prompts.len() * longest);
     for prompt in prompts {
         ids.extend(std::iter::repeat_n(0u32, longest - prompt.ids.len()));
         ids.extend(&prompt.ids);
     }
     let ids = Tensor::from_vec(ids, (prompts.len(), longest), decoder.device())?;
-    let logits = decoder.run(&ids, Run { cache: Some(cache), probe: None, last_only })?;
+    let logits = pass(decoder, &ids, edits, cache, last_only)?;
     let mut logits = logits.to_dtype(DType::F32)?.to_vec3::<f32>()?; // (batch, seq | 1, vocab)
     for (logits, prompt) in logits.iter_mut().zip(prompts) {
         logits.drain(..logits.len().saturating_sub(prompt.ids.len()));
@@ -120,11 +122,25 @@ fn prefill(
     Ok(logits)
 }
 
+/// One pass, with the heads that are edited.
+pub(crate) fn pass(
+    decoder: &Decoder,
+    ids: &Tensor,
+    mut edits: &HeadEdits,
+    cache: &mut Cache,
+    last_only: bool,
+) -> Result<Tensor> {
+    // Where nobody edits, nobody listens.
+    let probe = if edits.is_empty() { None } else { Some(&mut edits as &mut dyn Probe) };
+    decoder.run(ids, Run { cache: Some(cache), probe, last_only })
+}
+
 /// The rows of a run, those that go on and those that have ended.
 pub(crate) struct Rows<'a> {
     pub(crate) decoder: &'a Decoder,
     pub(crate) request: &'a Request,
     pub(crate) prompts: &'a [Prompt],
+    pub(crate) edits: HeadEdits,
     pub(crate) rows: Vec<Row<'a>>,
     pub(crate) done: Vec<(usize, Completion)>,
 }
@@ -215,7 +231,7 @@ impl Rows<'_> {
     /// The logits that follow one more token a row.
     fn step(&self, ids: &[u32], cache: &mut Cache) -> Result<Vec<Vec<f32>>> {
         let ids = Tensor::new(ids, self.decoder.device())?.unsqueeze(1)?; // (batch, 1)
-        let logits = self.decoder.next(&ids, cache)?.squeeze(1)?; // (batch, vocab)
+        let logits = pass(self.decoder, &ids, &self.edits, cache, true)?.squeeze(1)?; // (batch, vocab)
         let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         for (logits, row) in logits.iter().zip(&self.rows) {
             if let Some(what) = wrong(logits) {

@@ -8,9 +8,9 @@ use super::completion::Completion;
 use super::finite::{diagnose, wrong};
 use super::request::{Request, Voice};
 use super::row::{Clock, Row};
-use super::run::{Listener, Rows};
+use super::run::{Listener, Rows, pass};
 use crate::error::{Error, Result};
-use crate::nn::{Cache, Decoder};
+use crate::nn::{Cache, Decoder, HeadEdits};
 
 /// A decoder, and what it has seen.
 ///
@@ -46,13 +46,17 @@ impl<'m> Session<'m> {
     /// # Errors
     /// No ids, an id outside the vocabulary, more ids than positions, logits that are not finite.
     pub fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        self.process(ids, &HeadEdits::default())
+    }
+
+    fn process(&mut self, ids: &[u32], edits: &HeadEdits) -> Result<Vec<f32>> {
         let kept = self.common(ids);
         let Some(rest) = ids.get(kept..).filter(|rest| !rest.is_empty()) else {
             return Err(Error::request("ids", "there is no token to compute"));
         };
         self.cut(kept);
         let rest = Tensor::new(rest, self.decoder.device())?.unsqueeze(0)?;
-        let logits = self.decoder.next(&rest, &mut self.cache);
+        let logits = pass(self.decoder, &rest, edits, &mut self.cache, true);
         if logits.is_err() {
             // A pass that failed midway has left some layers longer than others.
             self.cut(kept);
@@ -66,7 +70,8 @@ impl<'m> Session<'m> {
     }
 
     /// Continues the request's one prompt; what it and this session have in common is not
-    /// processed again, and what is said stays for the next turn.
+    /// processed again, and what is said stays for the next turn. (Turns with other `heads` share
+    /// what was processed with the old ones; [`Session::clear`] forgets it.)
     ///
     /// # Errors
     /// As [`super::generate`]; more than one prompt or sample.
@@ -82,12 +87,14 @@ impl<'m> Session<'m> {
         };
         let started = Instant::now();
         let cached = self.common(&prompt.ids);
-        let logits = self.feed(&prompt.ids)?;
+        let edits = HeadEdits::scaled(self.decoder.spec(), &request.heads)?;
+        let logits = self.process(&prompt.ids, &edits)?;
         let rows = vec![Row::new(0, prompt, request, voice, Clock::new(started, cached))?];
         let mut rows = Rows {
             decoder: self.decoder,
             request,
             prompts: &request.prompts,
+            edits,
             rows,
             done: Vec::new(),
         };

@@ -37,19 +37,31 @@ pub(crate) fn attend(
 ) -> Result<Tensor> {
     let (batch, heads, seq, head_dim) = q.dims4()?;
     let (_, kv_heads, keys, _) = k.dims4()?;
+    let scores = listener.see(Site::Scores, scores(q, k, scoring)?)?;
+    let pattern = listener.see(Site::Pattern, pattern(&scores, scoring)?)?;
+    let rows = heads / kv_heads * seq;
+    let pattern = pattern.to_dtype(v.dtype())?.reshape((batch, kv_heads, rows, keys))?;
+    Ok(pattern.matmul(v)?.reshape((batch, heads, seq, head_dim))?)
+}
+
+/// Products of queries and keys, scaled, capped, biased and masked, (batch, heads, seq, keys) in
+/// f32; the arguments are [`attend`]'s.
+pub(crate) fn scores(q: &Tensor, k: &Tensor, scoring: &Scoring) -> Result<Tensor> {
+    let (batch, heads, seq, head_dim) = q.dims4()?;
+    let (_, kv_heads, keys, _) = k.dims4()?;
     // The heads of a group lie side by side, so a group's queries are rows of one matrix.
     let rows = heads / kv_heads * seq;
     let q = q.reshape((batch, kv_heads, rows, head_dim))?;
-    let scores = q.matmul(&k.t()?)?; // (batch, kv_heads, rows, keys)
-    let scores = scores.reshape((batch, heads, seq, keys))?.to_dtype(DType::F32)?;
-    let scores = listener.see(Site::Scores, scored(scores, scoring)?)?;
-    let pattern = match &scoring.sinks {
-        Some(sinks) => softmax_beside(&scores, sinks)?,
-        None => softmax(&scores)?,
-    };
-    let pattern = listener.see(Site::Pattern, pattern)?;
-    let pattern = pattern.to_dtype(v.dtype())?.reshape((batch, kv_heads, rows, keys))?;
-    Ok(pattern.matmul(v)?.reshape((batch, heads, seq, head_dim))?)
+    let products = q.matmul(&k.t()?)?; // (batch, kv_heads, rows, keys)
+    scored(products.reshape((batch, heads, seq, keys))?.to_dtype(DType::F32)?, scoring)
+}
+
+/// Weights from scores, (batch, heads, seq, keys) both; rows add up to less than 1 beside sinks.
+pub(crate) fn pattern(scores: &Tensor, scoring: &Scoring) -> Result<Tensor> {
+    match &scoring.sinks {
+        Some(sinks) => softmax_beside(scores, sinks),
+        None => softmax(scores),
+    }
 }
 
 fn scored(products: Tensor, scoring: &Scoring) -> Result<Tensor> {

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::alibi::AlibiBias;
-use super::attend::{Scoring, attend};
+use super::attend::{Scoring, attend, pattern, scores};
 use super::linear::Linear;
+use super::look::Rows;
 use super::norm::Norm;
 use super::position::{Growth, Rotary};
 use super::probe::Site;
@@ -102,11 +103,21 @@ impl Attention {
         };
         let (first, keys) = step.masks.reach(self.spec.window);
         let (k, v) = (k.narrow(2, first, keys)?, v.narrow(2, first, keys)?);
-        let scoring = self.scoring(seq, keys, x, step)?;
+        let scoring = self.scoring(seq, keys, x.device(), step)?;
         let z = attend(&q, &k, &v, &scoring, &mut step.listener)?;
         let z = step.listener.see(Site::Z, z)?; // (batch, heads, seq, head_dim)
         let merged = z.transpose(1, 2)?.reshape((batch, seq, ()))?; // (batch, seq, heads · head_dim)
         self.out.forward(&merged)
+    }
+
+    /// The scores and weights of some queries once more, see [`Rows`].
+    pub(super) fn look(&self, q: &Tensor, k: &Tensor, first: usize) -> Result<Rows> {
+        let seq = q.dim(2)?;
+        let mut step = Step::without_cache(first, seq, q.device())?;
+        let (first_key, keys) = step.masks.reach(self.spec.window);
+        let scoring = self.scoring(seq, keys, q.device(), &mut step)?;
+        let scores = scores(&q.contiguous()?, &k.narrow(2, first_key, keys)?, &scoring)?;
+        Ok(Rows { first, first_key, pattern: pattern(&scores, &scoring)?, scores })
     }
 
     /// # Shapes
@@ -137,12 +148,19 @@ impl Attention {
         }
     }
 
-    fn scoring(&self, seq: usize, keys: usize, x: &Tensor, step: &mut Step<'_>) -> Result<Scoring> {
+    /// How `seq` queries score `keys` keys, the last query at the last key.
+    fn scoring(
+        &self,
+        seq: usize,
+        keys: usize,
+        device: &Device,
+        step: &mut Step<'_>,
+    ) -> Result<Scoring> {
         Ok(Scoring {
             scale: self.spec.scale,
             softcap: self.spec.softcap,
             bias: match &self.place {
-                Place::Alibi(alibi) => Some(alibi.bias(seq, keys, &step.positions, x.device())?),
+                Place::Alibi(alibi) => Some(alibi.bias(seq, keys, &step.positions, device)?),
                 Place::Rotary(_) | Place::Nowhere => None,
             },
             mask: step.masks.mask(self.spec.window)?,

@@ -113,6 +113,10 @@ impl Block {
         step.listener.see(Site::ResidPost, x)
     }
 
+    pub(super) fn attention(&self) -> &Attention {
+        &self.attention
+    }
+
     fn attend(&self, x: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
         let x = step.listener.see(Site::AttnIn, x.clone())?;
         self.attention.forward(&x, self.layer, step)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use super::alibi::AlibiBias;
-use super::attention::Place;
+use super::attention::{Attention, Place};
 use super::block::Block;
 use super::cache::Cache;
 use super::embedding::{Embedding, Head};
@@ -38,7 +38,8 @@ pub struct Decoder {
 pub struct Run<'a> {
     /// What was seen before, and where the new tokens' keys and values go.
     pub cache: Option<&'a mut Cache>,
-    /// Who listens.
+    /// Who listens. With a cache it hears of a long prompt piece by piece; without one the prompt
+    /// is one piece.
     pub probe: Option<&'a mut dyn Probe>,
     /// Logits of the last position only.
     pub last_only: bool,
@@ -121,7 +122,7 @@ impl Decoder {
         let Run { mut cache, mut probe, last_only } = run;
         let seq = self.check(ids, cache.as_deref())?;
         let length = seq + cache.as_ref().map_or(0, |cache| cache.len());
-        let chunk = if cache.is_some() && probe.is_none() { CHUNK } else { seq };
+        let chunk = if cache.is_some() { CHUNK } else { seq };
         let mut logits = Vec::new();
         for start in (0..seq).step_by(chunk) {
             let count = chunk.min(seq - start);
@@ -157,10 +158,26 @@ impl Decoder {
         if let Some(cache) = &mut step.cache {
             cache.advance(seq);
         }
-        if let Some(norm) = &self.final_norm {
-            x = norm.forward(&x)?;
-        }
+        let x = self.normed(&x)?;
         step.listener.see(Site::FinalNorm, x)
+    }
+
+    /// The final norm.
+    pub(super) fn normed(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.final_norm {
+            Some(norm) => norm.forward(x),
+            None => Ok(x.clone()),
+        }
+    }
+
+    /// The head.
+    pub(super) fn unembed(&self, x: &Tensor) -> Result<Tensor> {
+        self.head.forward(x)
+    }
+
+    /// A layer's attention.
+    pub(super) fn attention_of(&self, layer: usize) -> Option<&Attention> {
+        self.blocks.get(layer).map(Block::attention)
     }
 
     fn check(&self, ids: &Tensor, cache: Option<&Cache>) -> Result<usize> {

@@ -40,6 +40,18 @@ impl<'a> Step<'a> {
     }
 }
 
+impl Step<'static> {
+    /// `seq` tokens after `start` others, which nobody holds or listens to.
+    pub(crate) fn without_cache(start: usize, seq: usize, device: &Device) -> Result<Self> {
+        Ok(Self {
+            positions: Positions::new(start, seq, start + seq, &[], device)?,
+            masks: Masks::new(start, seq, &[], None, device.clone()),
+            cache: None,
+            listener: Listener::new(None),
+        })
+    }
+}
+
 /// The positions in these slots, row after row.
 fn rows(padding: &[usize], slots: Range<usize>, device: &Device) -> Result<Tensor> {
     let of_row = |pad: &usize| {

@@ -19,6 +19,7 @@ mod trace;
 mod traps;
 mod windows;
 
+pub use crate::nn::Recorder;
 pub use against::{Against, against};
 pub use compare::{Difference, compare};
 pub use explain::{Cause, explain};
@@ -30,6 +31,6 @@ pub use logits::{LogitReport, compare_logits};
 pub use report::{Options, Report, Row, judge_against};
 pub use score::{Scores, TokenScore, score};
 pub use table::{sites, summary};
-pub use trace::{Recorder, Trace, record};
+pub use trace::{Trace, record};
 pub use traps::TRAPS;
 pub use windows::Plan;

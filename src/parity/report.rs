@@ -12,10 +12,10 @@ use super::greedy::{Continued, Parting};
 use super::identity::{Identity, identify};
 use super::judge::{Drift, Judge, Verdict, Yardstick};
 use super::logits::{LogitReport, compare_logits};
-use super::trace::{Recorder, Trace};
+use super::trace::Trace;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::nn::{At, Run, Site};
+use crate::nn::{At, Recorder, Run, Site};
 
 /// How a comparison is made.
 #[derive(Debug, Clone, Default)]
