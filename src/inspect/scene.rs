@@ -47,7 +47,7 @@ impl<'a> Scene<'a> {
     pub(super) fn new(map: &'a Map, labels: &[String], title: &str, notes: &[String]) -> Self {
         let cell = (SIDE / map.side.max(1)).clamp(1, 28);
         // Tokens beside every cell where they fit; else some positions.
-        let each = cell >= LINE + 1 && map.pool == 1;
+        let each = cell > LINE && map.pool == 1;
         let named = |at: usize| match each {
             true => labels.get(at).map_or_else(String::new, |label| shortened(label, LABEL)),
             false => (at * map.pool).to_string(),

@@ -7,6 +7,9 @@ use super::attention::{Attended, HeadView};
 use super::terminal::padded;
 use super::tokens::shortened;
 
+/// What is read off a head.
+type Measure = fn(&HeadView) -> f64;
+
 /// Heads told of at most; a table of more is nobody's.
 const MOST: usize = 48;
 
@@ -62,7 +65,7 @@ fn layers(out: &mut String, seen: &Attended) {
 
 /// The heads that do most of one thing.
 fn outstanding(out: &mut String, seen: &Attended) {
-    let kinds: [(&str, fn(&HeadView) -> f64); 4] = [
+    let kinds: [(&str, Measure); 4] = [
         ("look at the token before", |head| head.statistics.previous),
         ("look at themselves", |head| head.statistics.own),
         ("look at the first token", |head| head.statistics.first),

@@ -98,7 +98,7 @@ fn scores_statistics_and_lens_are_pytorchs() {
     for (name, case) in cases() {
         let (model, ids) = (load(&name), ids(&case));
         let period = case["period"].as_u64().unwrap() as usize;
-        let scored = score(&model.decoder, &[ids.clone()], period).unwrap();
+        let scored = score(&model.decoder, std::slice::from_ref(&ids), period).unwrap();
         let (heads, _) = maps(&model, &ids);
         let theirs = case["heads"].as_array().unwrap();
         assert_eq!(scored.len(), theirs.len(), "{name}");
@@ -204,7 +204,8 @@ fn blocks_of_a_long_text_add_up_to_the_whole() {
         spec.max_seq_len = 640;
         let decoder = common::random::decoder(&spec, &random.tensors(&spec));
         let ids = random.ids(spec.vocab_size, 600);
-        let whole = record(&decoder, &[ids.clone()], |at| at.site == Site::Pattern).unwrap();
+        let whole =
+            record(&decoder, std::slice::from_ref(&ids), |at| at.site == Site::Pattern).unwrap();
         let plan = Plan { map: Some(600), top: 2, ..Plan::default() };
         attend(&decoder, &ids, &plan, None, &mut |of, map| {
             let Of::Head(layer, head) = of else { return Ok(()) };
