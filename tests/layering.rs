@@ -41,9 +41,12 @@ const LONG_FILES: &[(&str, &str)] = &[
 
 /// Functions that are longer, by file and name, each with its reason.
 const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
+    ("cli/attend.rs", "run", "a line for each way of showing"),
     ("cli/score.rs", "print", "a line for each format"),
     ("family/gguf.rs", "common", "a row for each GGUF key"),
     ("family/rope.rs", "scaling", "an arm for each kind of scaling"),
+    ("generate/run.rs", "batch", "the loop, whole"),
+    ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/amx.rs", "many", "one loop nest, blocked for the caches"),
     ("kernels/few.rs", "quantised", "one loop nest over groups and rows"),
     ("kernels/fill.rs", "write_row", "an arm for each format"),
