@@ -3,7 +3,7 @@
 //! gives way, then sleeps: on a busy machine spinning would take the time that it waits for.
 //! What the pieces compute is not known here.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
@@ -194,8 +194,8 @@ impl Pool {
             let epoch = self.await_region(seen);
             seen = epoch;
             self.inside.fetch_add(1, SeqCst);
-            if self.epoch.load(SeqCst) == epoch {
-                // SAFETY: the region was open after this thread was counted, so its caller waits
+            if epoch % 2 == 1 && self.epoch.load(SeqCst) == epoch {
+                // SAFETY: odd and unchanged, so the region was open after this thread was counted, so its caller waits
                 // for it, and writes no other job before.
                 if let Some(job) = unsafe { *self.job.get() } {
                     self.take(job);
@@ -209,11 +209,13 @@ impl Pool {
         }
     }
 
-    /// The epoch of a region not seen yet.
+    /// The epoch, odd, of a region not seen yet. It is the one that was found open: read once more
+    /// it might be that of a closed region, whose job is gone.
     fn await_region(&self, seen: usize) -> usize {
+        let found = Cell::new(seen);
         let open = || {
-            let epoch = self.epoch.load(SeqCst);
-            epoch % 2 == 1 && epoch != seen
+            found.set(self.epoch.load(SeqCst));
+            found.get() % 2 == 1 && found.get() != seen
         };
         let start = Instant::now();
         while !spin(open) {
@@ -225,9 +227,10 @@ impl Pool {
                     guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
                 }
                 self.sleepers.fetch_sub(1, SeqCst);
+                break;
             }
         }
-        self.epoch.load(SeqCst)
+        found.get()
     }
 }
 
@@ -240,3 +243,6 @@ fn spin(done: impl Fn() -> bool) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;
