@@ -1,0 +1,104 @@
+"""Grammar checks on finished stories: what a machine can find wrong without knowing English.
+
+`faults(teller, text)` names each fault. It does not judge whether a story makes sense.
+"""
+
+import re
+
+from .grammar import needs_an
+
+DOUBLED = re.compile(r"\b(\w+) \1\b", re.I)
+DOUBLED_FINE = {"that", "had", "knock", "tick", "beep"}
+HOLES = re.compile(r"[\[\]{}<>|@_*#=]")
+SPACING = re.compile(r" [.,!?;]|[.,!?][.,;]|,[^ \"]|[a-z][.!?][A-Za-z]|\( | \)|  ")
+ARTICLE = re.compile(r"\b(an?) (\w+)", re.I)
+AGREEMENT = re.compile(
+    r"\b(he|she|it) (were|are|have|do|go|say)\b|\b(they|we|you) (was|is|has|does)\b|\bI (is|are|has|were)\b"
+    r"|\b(a|an) (was|is|the|a|an|and|or|of|some)\b|\b(the|some) (the|a|an|some)\b"
+    r"|\b(to|did not|could not|will|would|can't|don't) (was|were|went|had|said|saw|came|took|made|gave|got|found|ran)\b",
+    re.I,
+)
+AGREEMENT_FINE = re.compile(r"if (he|she|it) were|(than|as|and|or|but|of|to|with|for|from) you (was|is)|of (them|you)", re.I)
+SHE = re.compile(r"\b(she|her|hers|herself)\b", re.I)
+HE = re.compile(r"\b(he|him|his|himself)\b", re.I)
+CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
+CAPITAL_FINE = {"I", "QUOTE", "Mr", "Mrs", "Miss", "Sunday", "January"}
+
+
+def faults(teller, text):
+    """What is wrong with this story, each as one line; nothing where all is well."""
+    found = []
+
+    def note(what, match):
+        start = max(0, match.start() - 30)
+        found.append(f"{what}: ...{text[start : match.end() + 30]!r}")
+
+    for match in DOUBLED.finditer(text):
+        if match[1].lower() not in DOUBLED_FINE:
+            note("doubled word", match)
+    for what, pattern in (("hole", HOLES), ("spacing", SPACING)):
+        for match in pattern.finditer(text):
+            note(what, match)
+    for match in ARTICLE.finditer(text):
+        if (match[1].lower() == "an") != needs_an(match[2]):
+            note("article", match)
+    for match in AGREEMENT.finditer(text):
+        if not AGREEMENT_FINE.search(text[max(0, match.start() - 8) : match.end()]):
+            note("agreement", match)
+    names = {word for person in cast(teller) for word in person.name.split()}
+    for match in CAPITAL.finditer(text):
+        if match[0] not in names | CAPITAL_FINE:
+            note("capital inside a sentence", match)
+    sexes = {person.pronoun for person in cast(teller)} | set(teller.plot.wants.get("also", "").split())
+    for sex, pattern in (("she", SHE), ("he", HE)):
+        match = pattern.search(text)
+        if match and sex not in sexes:
+            note(f"'{match[0]}', and nobody is {sex}", match)
+    for paragraph in text.split("\n\n"):
+        found += quote_faults(paragraph) + start_faults(paragraph)
+    words = len(text.split())
+    if not 40 <= words <= 330:
+        found.append(f"length: {words} words")
+    return found
+
+
+def cast(teller):
+    """Those of the drawn cast that were spoken of."""
+    return [teller.roles[x] for x in "abcd" if x in teller.flags]
+
+
+def quote_faults(paragraph):
+    found = []
+    if paragraph.count('"') % 2:
+        found.append(f"quotes do not balance: {paragraph!r}")
+        return found
+    parts = paragraph.split('"')
+    for at, part in enumerate(parts[1::2]):
+        before, after = parts[2 * at], parts[2 * at + 2]
+        if not part or part != part.strip() or part[-1] not in ".,!?":
+            found.append(f"quote: {part!r}")
+        if part and part[-1] == "," and not re.match(r" [a-zA-Z]", after):
+            found.append(f"comma before the closing quote, and nothing after: {part!r}")
+        if part and part[-1] == "." and re.match(r" [a-z]", after):
+            found.append(f"period before the closing quote, and the sentence goes on: {part!r}{after[:20]!r}")
+        if before and before[-1] != " ":
+            found.append(f"no space before a quote: {before[-20:]!r}")
+        if part[:1].islower() and not re.search(r"(said|asked|called|cried|whispered|\w+), $", before):
+            found.append(f"a quote begins small: {part!r}")
+        if before.strip() and before.strip()[-1].isalnum():
+            found.append(f"no comma before a quote: {before[-20:]!r}")
+    return found
+
+
+def start_faults(paragraph):
+    """Sentences that begin small or do not end."""
+    found = []
+    if paragraph[-1] not in '.!?"':
+        found.append(f"no end: {paragraph[-30:]!r}")
+    outside = "".join(p if at % 2 == 0 else "Q" for at, p in enumerate(paragraph.split('"')))
+    for match in re.finditer(r"(?:^|[.!?] )([a-z]\w*)", outside):
+        found.append(f"sentence begins small: {outside[max(0, match.start() - 10) : match.end() + 20]!r}")
+    for quote in paragraph.split('"')[1::2]:
+        for match in re.finditer(r"[.!?] ([a-z]\w*)", quote):
+            found.append(f"sentence begins small: {quote!r}")
+    return found
