@@ -10,7 +10,7 @@ from .grammar import needs_an
 DOUBLED = re.compile(r"\b(\w+) \1\b", re.I)
 DOUBLED_FINE = {"that", "had", "knock", "tick", "beep"}
 HOLES = re.compile(r"[\[\]{}<>|@_*#=]")
-SPACING = re.compile(r" [.,!?;]|[.,!?][.,;]|,[^ \"]|[a-z][.!?][A-Za-z]|\( | \)|  ")
+SPACING = re.compile(r" [.,!?;]|[,!?][.,;]|\.[,;]|,[^ \"]|[a-z][.!?][A-Za-z]|[^.]\.\.[^.]|\( | \)|  ")
 ARTICLE = re.compile(r"\b(an?) (\w+)", re.I)
 AGREEMENT = re.compile(
     r"\b(he|she|it) (were|are|have|do|go|say)\b|\b(they|we|you) (was|is|has|does)\b|\bI (is|are|has|were)\b"
@@ -18,11 +18,11 @@ AGREEMENT = re.compile(
     r"|\b(to|did not|could not|will|would|can't|don't) (was|were|went|had|said|saw|came|took|made|gave|got|found|ran)\b",
     re.I,
 )
-AGREEMENT_FINE = re.compile(r"if (he|she|it) were|(than|as|and|or|but|of|to|with|for|from) you (was|is)|of (them|you)", re.I)
+AGREEMENT_FINE = re.compile(r"if (I|he|she|it) were|(than|as|and|or|but|of|to|with|for|from) you (was|is)|of (them|you)", re.I)
 SHE = re.compile(r"\b(she|her|hers|herself)\b", re.I)
 HE = re.compile(r"\b(he|him|his|himself)\b", re.I)
 CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
-CAPITAL_FINE = {"I", "QUOTE", "Mr", "Mrs", "Miss", "Sunday", "January"}
+CAPITAL_FINE = {"I", "Bridge", "Friends", "Hello", "Odd", "Band", "One", "Note", "Pots", "Pans", "X", "Mr", "Mrs", "Miss", "Sunday", "January"}
 
 
 def faults(teller, text):
@@ -54,6 +54,7 @@ def faults(teller, text):
         match = pattern.search(text)
         if match and sex not in sexes:
             note(f"'{match[0]}', and nobody is {sex}", match)
+    found += [f"{x} named before it was introduced" for x in teller.early]
     for paragraph in text.split("\n\n"):
         found += quote_faults(paragraph) + start_faults(paragraph)
     words = len(text.split())
@@ -77,6 +78,7 @@ def quote_faults(paragraph):
         before, after = parts[2 * at], parts[2 * at + 2]
         if not part or part != part.strip() or part[-1] not in ".,!?":
             found.append(f"quote: {part!r}")
+        found += mark_faults(part)
         if part and part[-1] == "," and not re.match(r" [a-zA-Z]", after):
             found.append(f"comma before the closing quote, and nothing after: {part!r}")
         if part and part[-1] == "." and re.match(r" [a-z]", after):
@@ -87,6 +89,24 @@ def quote_faults(paragraph):
             found.append(f"a quote begins small: {part!r}")
         if before.strip() and before.strip()[-1].isalnum():
             found.append(f"no comma before a quote: {before[-20:]!r}")
+    return found
+
+
+ASKS = re.compile(
+    r"^(oh, |but |and |so |now, |then |hello, |\w+, )?(who|whose|where|why|when|which|what (?!an? |luck|then|big|good|fun)|how (?!(nice|kind|good|warm|silly|sweet|you|lovely|rude)\b)|can|could|will|would"
+    r"|may i|shall|should i|do you|does|did|is (?!that it)|are|am i|was i|were|have you|has|had you|does|must i|isn't|aren't|don't you|can't (you|we)|won't)\b", re.I)
+ASKS_ANYHOW = re.compile(r"^(and|if|when i|what|really|today|now|again|angry|mama|you|all|anybody|left|hello|yes|me|not|still|who|nobody|help|am|on|or|but)\b|(, (can|isn't|don't|do|are|is|right|will|why|how|what|where)|who|what|how|or|if|when|nothing for it)\b", re.I)
+SAYS_ANYHOW = re.compile(r"^(what|how|where|when|who) .*(,|\.)$|wonder|^so am i|^(what|how|who|when) .* (you|it|me) .*!$|^may (the|you)|^will you|^is that it", re.I)
+
+
+def mark_faults(quote):
+    """A question without its mark, or the mark on what is no question."""
+    found = []
+    for sentence in re.split(r"(?<=[.!?]) ", quote):
+        if sentence[-1:] == "?" and not ASKS.search(sentence) and not ASKS_ANYHOW.search(sentence):
+            found.append(f"no question: {sentence!r}")
+        if sentence[-1:] in "!." and ASKS.search(sentence) and not SAYS_ANYHOW.search(sentence):
+            found.append(f"a question without its mark: {sentence!r}")
     return found
 
 

@@ -24,6 +24,8 @@ PRONOUNS = {
     "she": dict(he="she", him="her", his="her", hers="hers", himself="herself"),
 }
 WEATHERS = ["sun"] * 5 + ["wind"] * 2 + ["cloud"] * 2 + ["cold", "spring", "autumn"]
+SENTENCE = re.compile(r"(?<=[.!?])(?<!\w\.) (?=[A-Z])|(?<=[a-z][.!?]) (?=[A-Z\"])|(?<=[.!?]\") (?=[A-Z\"])")
+SPEAKER = re.compile(r'" (?:said|asked|cried|called) (\w+)[.,]')
 LOOSE = re.compile(r" +([.,!?])")
 AN = re.compile(r"\b([Aa])n?(?= (?P<word>\w+))")
 SOUNDS_LIKE_CONSONANT = ("uni", "use", "usu", "one", "once", "eu", "ukulele")
@@ -314,7 +316,7 @@ class Teller:
         self.library, self.split = library, split
         self.rng = random.Random(seed)
         self.plot = plot or self.pick_plot()
-        self.bound, self.used, self.looks = {}, set(), {}
+        self.bound, self.used, self.looks, self.early = {}, set(), {}, []
         self.flags = set()
         self.cast()
 
@@ -331,6 +333,8 @@ class Teller:
                 break
         wants = self.plot.wants
         self.flags.add(wants.get("w") or self.rng.choice(WEATHERS))
+        if wants.get("at"):
+            self.flags.add(wants["at"])
         if wants.get("intro") != "own" and self.rng.random() < 0.3:
             self.flags.add("medias")
 
@@ -435,8 +439,16 @@ class Teller:
             text = self.render(self.line_of(self.library.rules[node.name]).nodes, node.arg or x)
         else:
             role = x if node.role == "x" else node.role
+            form = node.form
+            if isinstance(self.roles[role], Person) and role not in self.flags and role in "bc":
+                if role == "c" and form == "":
+                    form = "new"
+                elif form not in ("new", "a", "kind"):
+                    self.early.append(role)
+            elif form == "new" and role in self.flags:
+                form = ""
             self.flags.add(role)
-            text = self.roles[role].form(node.form, self)
+            text = self.roles[role].form(form, self)
         return large(text) if node.cap else text
 
     def beats(self):
@@ -466,7 +478,31 @@ class Teller:
             now = f"{now} {part}".strip()
         if len(now.split()) < 8 and paragraphs:
             now = f"{paragraphs.pop()} {now}"
-        return fix_articles("\n\n".join(p for p in [*paragraphs, now] if p))
+        text = "\n\n".join(self.with_pronouns(p) for p in [*paragraphs, now] if p)
+        return fix_articles(text)
+
+    def with_pronouns(self, paragraph):
+        """Of two sentences that begin with one name, the second may begin with a pronoun."""
+        people = {self.roles[x].name: self.roles[x] for x in "abc" if x in self.flags}
+        sentences, last = SENTENCE.split(paragraph), ""
+        for at, sentence in enumerate(sentences):
+            name = next((n for n in people if sentence.startswith(n)), None)
+            rest = sentence[len(name or "") :]
+            others = [n for n in people if n != name and n in last + rest]
+            if name and last.startswith(name) and not others and not rest.startswith((" and ", ",")):
+                he = PRONOUNS[people[name].pronoun]
+                if rest.startswith("'s ") and self.rng.random() < 0.6:
+                    sentences[at] = he["his"].capitalize() + rest[2:]
+                elif rest.startswith(" ") and self.rng.random() < 0.6:
+                    sentences[at] = he["he"].capitalize() + rest
+            last = sentence if sentence[:1] != '"' else name_after_quote(sentence, people)
+        return " ".join(sentences)
+
+
+def name_after_quote(sentence, people):
+    """Who spoke, where a sentence is a quote: `"Oh," said Tom.` counts as one about Tom."""
+    m = SPEAKER.search(sentence)
+    return m[1] if m and m[1] in people else ""
 
 
 def made_up_name(rng):
