@@ -18,7 +18,7 @@ AGREEMENT = re.compile(
     r"|\b(to|did not|could not|will|would|can't|don't) (was|were|went|had|said|saw|came|took|made|gave|got|found|ran)\b",
     re.I,
 )
-AGREEMENT_FINE = re.compile(r"if (I|he|she|it) were|(than|as|and|or|but|of|to|with|for|from) you (was|is)|of (them|you)", re.I)
+AGREEMENT_FINE = re.compile(r"if (I|he|she|it) were|wish it were|(does|make|did) (it|he|she) (go|have|do|say)|(than|as|and|or|but|of|to|with|for|from) you (was|is)|of (them|you)", re.I)
 SHE = re.compile(r"\b(she|her|hers|herself)\b", re.I)
 HE = re.compile(r"\b(he|him|his|himself)\b", re.I)
 CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
@@ -42,8 +42,10 @@ def faults(teller, text):
     for match in ARTICLE.finditer(text):
         if (match[1].lower() == "an") != needs_an(match[2]):
             note("article", match)
+    for match in COMMA_ASKED.finditer(text):
+        note("asked, but no question", match)
     for match in AGREEMENT.finditer(text):
-        if not AGREEMENT_FINE.search(text[max(0, match.start() - 8) : match.end()]):
+        if not AGREEMENT_FINE.search(text[max(0, match.start() - 6) : match.end()]):
             note("agreement", match)
     names = {word for person in cast(teller) for word in person.name.split()}
     for match in CAPITAL.finditer(text):
@@ -96,7 +98,7 @@ ASKS = re.compile(
     r"^(oh, |but |and |so |now, |then |hello, |\w+, )?(who|whose|where|why|when|which|what (?!an? |luck|then|big|good|fun)|how (?!(nice|kind|good|warm|silly|sweet|you|lovely|rude)\b)|can|could|will|would"
     r"|may i|shall|should i|do you|does|did|is (?!that it)|are|am i|was i|were|have you|has|had you|does|must i|isn't|aren't|don't you|can't (you|we)|won't)\b", re.I)
 ASKS_ANYHOW = re.compile(r"^(and|if|when i|what|really|today|now|again|angry|mama|you|all|anybody|left|hello|yes|me|not|still|who|nobody|help|am|on|or|but)\b|(, (can|isn't|don't|do|are|is|right|will|why|how|what|where)|who|what|how|or|if|when|nothing for it)\b", re.I)
-SAYS_ANYHOW = re.compile(r"^(what|how|where|when|who) .*(,|\.)$|wonder|^so am i|^(what|how|who|when) .* (you|it|me) .*!$|^may (the|you)|^will you|^is that it", re.I)
+SAYS_ANYHOW = re.compile(r"^(what|how|where|when|who) .*(,|\.)$|wonder|^so am i|^when i get|^(what|how|who|when) .* (you|it|me) .*!$|^may (the|you)|^will you|^is that it", re.I)
 
 
 def mark_faults(quote):
@@ -108,6 +110,9 @@ def mark_faults(quote):
         if sentence[-1:] in "!." and ASKS.search(sentence) and not SAYS_ANYHOW.search(sentence):
             found.append(f"a question without its mark: {sentence!r}")
     return found
+
+
+COMMA_ASKED = re.compile(r"[,!]\" (asked|[a-z]+ asked|[A-Z]\w+ asked)")
 
 
 def start_faults(paragraph):
