@@ -454,15 +454,24 @@ class Teller:
     def beats(self):
         """The parts of the story, in order: an opening, the plot's beats, an ending."""
         wants = self.plot.wants
+        length = self.rng.choices(["short", "plain", "long"], [3, 5, 3])[0]
+        keep = {"short": 0.2, "plain": 1.0, "long": 1.6}[length]
         if wants.get("intro") != "own":
-            yield self.rule("opening_medias" if "medias" in self.flags else "opening")
-        short = self.rng.choice([0.4, 0.8, 1.0, 1.3])
-        for beat in self.plot.beats:
-            if beat.chance < 1 and self.rng.random() > beat.chance * short:
+            kind = "opening_medias" if "medias" in self.flags else "opening_short" if length == "short" else "opening"
+            yield self.rule(kind)
+            if length == "long" and "medias" not in self.flags:
+                yield self.rule("more_about")
+        beats = self.plot.beats
+        if length == "short" and "whole" not in wants and self.rng.random() < 0.7:
+            beats = beats[:-1]  # the last one looks back or ahead: the story is over without it
+        for beat in beats:
+            if beat.chance < 1 and self.rng.random() > beat.chance * keep:
                 continue
             yield self.render(self.line_of(beat.lines, beat.held).nodes)
-        if wants.get("end") != "own" and self.rng.random() < 0.75:
+        if wants.get("end") != "own" and self.rng.random() < {"short": 0.3, "plain": 0.75, "long": 1}[length]:
             yield self.rule("ending")
+            if length == "long" and self.rng.random() < 0.5:
+                yield self.rule("last_word")
 
     def rule(self, name):
         return self.render(self.line_of(self.library.rules[name]).nodes)
