@@ -81,6 +81,10 @@ def quote_faults(paragraph):
         if not part or part != part.strip() or part[-1] not in ".,!?":
             found.append(f"quote: {part!r}")
         found += mark_faults(part)
+        last = re.split(r"(?<=[.!?]) ", part)[-1]
+        ends = re.match(r' (said|cried|called|\w+ said) [^"]*?\.( |$)', after) and not re.match(r'[^"]*, $', after)
+        if last[-1:] == "," and ends and ASKS.search(last) and not SAYS_ANYHOW.search(last + " "):
+            found.append(f"a question without its mark: {last!r}")
         if part and part[-1] == "," and not re.match(r" [a-zA-Z]", after):
             found.append(f"comma before the closing quote, and nothing after: {part!r}")
         if part and part[-1] == "." and re.match(r" [a-z]", after):
@@ -97,8 +101,8 @@ def quote_faults(paragraph):
 ASKS = re.compile(
     r"^(oh, |but |and |so |now, |then |hello, |\w+, )?(who|whose|where|why|when|which|what (?!an? |luck|then|big|good|fun)|how (?!(nice|kind|good|warm|silly|sweet|you|lovely|rude)\b)|can|could|will|would"
     r"|may i|shall|should i|do you|does|did|is (?!that it)|are|am i|was i|were|have you|has|had you|does|must i|isn't|aren't|don't you|can't (you|we)|won't)\b", re.I)
-ASKS_ANYHOW = re.compile(r"^(and|if|when i|what|really|today|now|again|angry|mama|you|all|anybody|left|hello|yes|me|not|still|who|nobody|help|am|on|or|but)\b|(, (can|isn't|don't|do|are|is|right|will|why|how|what|where)|who|what|how|or|if|when|nothing for it)\b", re.I)
-SAYS_ANYHOW = re.compile(r"^(what|how|where|when|who) .*(,|\.)$|wonder|^so am i|^when i get|^(what|how|who|when) .* (you|it|me) .*!$|^may (the|you)|^will you|^is that it", re.I)
+ASKS_ANYHOW = re.compile(r"^(and you|if|when i|what|really|today|now\?|again|angry|mama|all by|left|hello|right|me|not asleep|still awake|for me|now|help me|you see|you are a ghost|you came all|you are not afraid)\b|(, (can|isn't|don't|do|are|is|right|will|why|how|what|where)|who|what|how|or|if|when|nothing for it)\b", re.I)
+SAYS_ANYHOW = re.compile(r"^(what|how|where|when|who) .*(,|\.)$|wonder|^so (am i|are you|were you|was i|is your)|^when i get|^what (you call|goes wrong)|^are you, you|^(what|how|who|when) .* (you|it|me) .*!$|^may (the|you)|^will you|^is that it", re.I)
 
 
 def mark_faults(quote):
