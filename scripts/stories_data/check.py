@@ -56,6 +56,10 @@ def faults(teller, text):
         match = pattern.search(text)
         if match and sex not in sexes:
             note(f"'{match[0]}', and nobody is {sex}", match)
+    elder = teller.roles["c"].first
+    for part in text.split('"')[1::2]:
+        if elder.startswith(("his ", "her ")) and elder in part:
+            found.append(f"who says {elder!r} in {part!r}?")
     found += [f"{x} named before it was introduced" for x in teller.early]
     for paragraph in text.split("\n\n"):
         found += quote_faults(paragraph) + start_faults(paragraph)
