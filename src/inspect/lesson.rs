@@ -73,18 +73,7 @@ struct Limits {
 /// [`crate::nn::Decoder::run`].
 pub fn lesson(model: &Model, ids: &[u32], focus: &Focus) -> Result<Lesson> {
     let decoder = &model.decoder;
-    if ids.is_empty() || ids.len() > MOST_WORDS {
-        let problem = format!(
-            "a lesson is about 1 to {MOST_WORDS} tokens, this text has {}; taper attend takes any length",
-            ids.len()
-        );
-        return Err(Error::request("PROMPT", problem));
-    }
-    let token = focus.token.unwrap_or(ids.len() - 1);
-    if token >= ids.len() {
-        let problem = format!("{token} is none of 0 to {}", ids.len() - 1);
-        return Err(Error::request("--token", problem));
-    }
+    let token = asking(ids, focus)?;
     let (layer, head) = telling(model, ids, focus, token)?;
     let seen = Seen::new(model, ids, (layer, head, token))?;
     let kept = if decoder.dtype() == DType::F32 { 1e-5 } else { 2e-2 };
@@ -117,6 +106,23 @@ pub fn lesson(model: &Model, ids: &[u32], focus: &Focus) -> Result<Lesson> {
     };
     heads::count(&mut document);
     Ok(Lesson { layer, head, token, document })
+}
+
+/// The position of the token that asks.
+fn asking(ids: &[u32], focus: &Focus) -> Result<usize> {
+    if ids.is_empty() || ids.len() > MOST_WORDS {
+        let problem = format!(
+            "a lesson is about 1 to {MOST_WORDS} tokens, this text has {}; taper attend takes any length",
+            ids.len()
+        );
+        return Err(Error::request("PROMPT", problem));
+    }
+    let token = focus.token.unwrap_or(ids.len() - 1);
+    if token >= ids.len() {
+        let problem = format!("{token} is none of 0 to {}", ids.len() - 1);
+        return Err(Error::request("--token", problem));
+    }
+    Ok(token)
 }
 
 /// The layer and head asked for; of several the head with the largest weight on a token that is

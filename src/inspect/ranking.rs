@@ -69,7 +69,8 @@ fn grid(survey: &Survey, values: &[f64]) -> Table {
         let mut row = vec![Cell::new(layer.to_string())];
         row.resize(heads + 1, Cell::default());
         for (head, value) in survey.heads.iter().zip(values).filter(|(at, _)| at.layer == layer) {
-            let share = (value / most).abs();
+            // What is below nothing has no colour.
+            let share = (value / most).max(0.0);
             row[head.head + 1] = Cell::number(*value, 2).shaded(share);
         }
         table.rows.push(row);

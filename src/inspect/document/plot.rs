@@ -24,59 +24,48 @@ impl Plot {
     }
 }
 
+/// Where points stand in the picture.
+struct Frame {
+    across: Range,
+    up: Range,
+}
+
+impl Frame {
+    fn place(&self, x: f64, y: f64) -> (f64, f64) {
+        let share = |x: f64, (low, high): Range| (x - low) / (high - low).max(1e-12);
+        let across = share(x, self.across) * (WIDE - LEFT - 16.0);
+        (LEFT + across, HIGH - BELOW - share(y, self.up) * (HIGH - ABOVE - BELOW))
+    }
+
+    /// Lines at quarters, with their values.
+    fn grid(&self, out: &mut String) {
+        for tick in 0..=4 {
+            let at = |(low, high): Range| low + (high - low) * f64::from(tick) / 4.0;
+            let (across, up) = (at(self.across), at(self.up));
+            let (x, y) = self.place(across, up);
+            let _ = writeln!(
+                out,
+                "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{WIDE}\"/>\
+                 <text x=\"{}\" y=\"{y:.1}\" text-anchor=\"end\" dy=\".35em\">{up:.2}</text>\
+                 <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{across:.0}</text>",
+                LEFT - 6.0,
+                HIGH - BELOW + 16.0
+            );
+        }
+    }
+}
+
 /// `plot`, in colours that a style sheet names `--l0`, `--l1` and so on.
 pub(super) fn svg(plot: &Plot) -> String {
-    let ((left, right), (low, high)) = plot.range();
-    let place = |x: f64, y: f64| {
-        let across = (x - left) / (right - left).max(1e-12) * (WIDE - LEFT - 16.0);
-        let up = (y - low) / (high - low).max(1e-12) * (HIGH - ABOVE - BELOW);
-        (LEFT + across, HIGH - BELOW - up)
-    };
+    let (across, up) = plot.range();
+    let frame = Frame { across, up };
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDE} {HIGH}\" role=\"img\" aria-label=\"{}\">\n",
         escape(&format!("{} against {}", plot.upwards, plot.across))
     );
-    for tick in 0..=4 {
-        let (x, y) = place(
-            left + (right - left) * f64::from(tick) / 4.0,
-            low + (high - low) * f64::from(tick) / 4.0,
-        );
-        let (across, up) = (
-            left + (right - left) * f64::from(tick) / 4.0,
-            low + (high - low) * f64::from(tick) / 4.0,
-        );
-        let _ = writeln!(
-            out,
-            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{WIDE}\"/>\
-             <text x=\"{}\" y=\"{y:.1}\" text-anchor=\"end\" dy=\".35em\">{up:.2}</text>\
-             <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{across:.0}</text>",
-            LEFT - 6.0,
-            HIGH - BELOW + 16.0
-        );
-    }
-    for (at, (name, points)) in plot.lines.iter().enumerate() {
-        let places: Vec<(f64, f64)> = points.iter().map(|(x, y)| place(*x, *y)).collect();
-        let along: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-        let _ = writeln!(
-            out,
-            "<path class=\"line\" style=\"stroke:var(--l{at})\" d=\"M{}\"/>",
-            along.join("L")
-        );
-        for ((x, y), (across, up)) in places.iter().zip(points) {
-            let says =
-                escape(&format!("{name}: {across} {}, {} {up:.4}", plot.across, plot.upwards));
-            let _ = writeln!(
-                out,
-                "<circle style=\"fill:var(--l{at})\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\"><title>{says}</title></circle>"
-            );
-        }
-        let (x, y) = (LEFT + 14.0, ABOVE + 10.0 + 17.0 * at as f64);
-        let _ = writeln!(
-            out,
-            "<circle style=\"fill:var(--l{at})\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/><text x=\"{}\" y=\"{y}\" dy=\".35em\">{}</text>",
-            x + 9.0,
-            escape(name)
-        );
+    frame.grid(&mut out);
+    for at in 0..plot.lines.len() {
+        line(&mut out, plot, &frame, at);
     }
     let _ = writeln!(
         out,
@@ -86,4 +75,30 @@ pub(super) fn svg(plot: &Plot) -> String {
         escape(&format!("{} → ({} ↑)", plot.across, plot.upwards))
     );
     out
+}
+
+/// A line, its points, each of which says what it is, and its name.
+fn line(out: &mut String, plot: &Plot, frame: &Frame, at: usize) {
+    let (name, points) = &plot.lines[at];
+    let places: Vec<(f64, f64)> = points.iter().map(|(x, y)| frame.place(*x, *y)).collect();
+    let along: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    let along = along.join("L");
+    let _ = writeln!(out, "<path class=\"line\" style=\"stroke:var(--l{at})\" d=\"M{along}\"/>");
+    for ((x, y), (across, up)) in places.iter().zip(points) {
+        let says = format!("{name}: {across} {}, {} {up:.4}", plot.across, plot.upwards);
+        let _ = writeln!(
+            out,
+            "<circle style=\"fill:var(--l{at})\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.2\">\
+             <title>{}</title></circle>",
+            escape(&says)
+        );
+    }
+    let (x, y) = (LEFT + 14.0, ABOVE + 10.0 + 17.0 * at as f64);
+    let _ = writeln!(
+        out,
+        "<circle style=\"fill:var(--l{at})\" cx=\"{x}\" cy=\"{y}\" r=\"4\"/>\
+         <text x=\"{}\" y=\"{y}\" dy=\".35em\">{}</text>",
+        x + 9.0,
+        escape(name)
+    );
 }

@@ -1,3 +1,5 @@
+//! Whatever a document says, it stays text; what does not hold is marked.
+
 use super::*;
 
 const HOSTILE: &str = "</script><b>|`*_\u{202e}";

@@ -37,25 +37,7 @@ pub(super) fn time(model: &Model, seen: &Seen<'_>) -> Result<Section> {
         "time in blocks",
     ]);
     for n in lengths(seen.spec.max_seq_len, heads) {
-        let (q, k) = (said(model, &seen.all_q, n)?, said(model, &seen.all_k, n)?);
-        let at_once = measured(|| model.decoder.look(seen.layer, &q, &k, 0).map(|_| ()))?;
-        let in_blocks = measured(|| {
-            for start in (0..n).step_by(BLOCK) {
-                let count = BLOCK.min(n - start);
-                let keys = k.narrow(2, 0, start + count)?;
-                model.decoder.look(seen.layer, &q.narrow(2, start, count)?, &keys, start)?;
-            }
-            Ok(())
-        })?;
-        let matrix = |rows: usize| bytes((heads * rows * n * 4) as f64);
-        table.rows.push(vec![
-            Cell::new(n.to_string()),
-            Cell::new((heads * n * n).to_string()),
-            Cell::new(matrix(n)),
-            Cell::new(format!("{:.2} ms", at_once * 1e3)),
-            Cell::new(matrix(BLOCK.min(n))),
-            Cell::new(format!("{:.2} ms", in_blocks * 1e3)),
-        ]);
+        table.rows.push(timed(model, seen, n)?);
     }
     section.parts.push(Part::Table(table));
     section.say(
@@ -63,6 +45,30 @@ pub(super) fn time(model: &Model, seen: &Seen<'_>) -> Result<Section> {
          anyway (Rabe and Staats 2021, 2112.05682; Dao et al. 2022, 2205.14135).",
     );
     Ok(section)
+}
+
+/// Of so many tokens, both ways.
+fn timed(model: &Model, seen: &Seen<'_>, n: usize) -> Result<Vec<Cell>> {
+    let heads = seen.attention.n_heads;
+    let (q, k) = (said(model, &seen.all_q, n)?, said(model, &seen.all_k, n)?);
+    let at_once = measured(|| model.decoder.look(seen.layer, &q, &k, 0).map(|_| ()))?;
+    let in_blocks = measured(|| {
+        for start in (0..n).step_by(BLOCK) {
+            let count = BLOCK.min(n - start);
+            let keys = k.narrow(2, 0, start + count)?;
+            model.decoder.look(seen.layer, &q.narrow(2, start, count)?, &keys, start)?;
+        }
+        Ok(())
+    })?;
+    let matrix = |rows: usize| bytes((heads * rows * n * 4) as f64);
+    Ok(vec![
+        Cell::new(n.to_string()),
+        Cell::new((heads * n * n).to_string()),
+        Cell::new(matrix(n)),
+        Cell::new(format!("{:.2} ms", at_once * 1e3)),
+        Cell::new(matrix(BLOCK.min(n))),
+        Cell::new(format!("{:.2} ms", in_blocks * 1e3)),
+    ])
 }
 
 /// A quarter, a half and all of what the model can read, or of what is measured.
@@ -118,11 +124,7 @@ pub(super) fn cache(model: &Model, seen: &Seen<'_>) -> Section {
     let mut table = Table::new(&["way", "kv heads", "for a token", &at_here, &at_full]);
     for kv_heads in ways(attention.n_heads, attention.n_kv_heads) {
         let token = (2 * layers * kv_heads * attention.head_dim * each) as f64;
-        let name = match kv_heads {
-            1 => "MQA: one for all".to_string(),
-            n if n == attention.n_heads => "MHA: one each".to_string(),
-            n => format!("GQA: one for {}", attention.n_heads / n),
-        };
+        let name = way(attention.n_heads, kv_heads);
         let ours = kv_heads == attention.n_kv_heads;
         table.rows.push(vec![
             Cell::new(if ours { format!("{name}, this model") } else { name }).strong(ours),
@@ -137,6 +139,15 @@ pub(super) fn cache(model: &Model, seen: &Seen<'_>) -> Section {
         section.say("Counted as if all layers were like this one; in this model they differ.");
     }
     section
+}
+
+/// What that is called.
+fn way(heads: usize, kv_heads: usize) -> String {
+    match kv_heads {
+        n if n == heads => "MHA: one each".into(),
+        1 => "MQA: one for all".into(),
+        n => format!("GQA: one for {}", heads / n),
+    }
 }
 
 /// Numbers of key-value heads to compare: each head's own, this model's, some between, one.

@@ -38,21 +38,8 @@ pub(super) fn together(model: &Model, seen: &Seen<'_>, limits: &Limits) -> Resul
     let part = |head: usize| -> Vec<f32> {
         alone[head].iter().zip(bias).map(|(x, bias)| x - bias).collect()
     };
-    let mut lengths: Vec<(usize, f64)> =
-        (0..heads).map(|head| (head, length(&part(head)))).collect();
-    lengths.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let most = lengths.first().map_or(1.0, |(_, length)| length.max(1e-12));
-    let mut table = Table::new(&["head", "length of its part", "against the largest"]);
-    let listed =
-        lengths.iter().enumerate().filter(|(at, (head, _))| *at < HEADS || *head == seen.head);
-    for (_, (head, length)) in listed {
-        table.rows.push(vec![
-            Cell::new(format!("{}.{head}", seen.layer)).strong(*head == seen.head),
-            Cell::number(*length, 4),
-            Cell::new(format!("{:.0}%", length / most * 100.0)).shaded(length / most),
-        ]);
-    }
-    section.parts.push(Part::Table(table));
+    let lengths = (0..heads).map(|head| (head, length(&part(head)))).collect();
+    section.parts.push(Part::Table(ranked(seen, lengths)));
     let mut sum: Vec<f64> = bias.iter().map(|x| f64::from(*x)).collect();
     for head in 0..heads {
         sum.iter_mut().zip(part(head)).for_each(|(sum, x)| *sum += f64::from(x));
@@ -62,6 +49,12 @@ pub(super) fn together(model: &Model, seen: &Seen<'_>, limits: &Limits) -> Resul
         apart(&sum, whole) / size(whole),
         limits.product,
     );
+    added(&mut section, seen, whole, limits);
+    Ok(section)
+}
+
+/// That the projection is what the run adds, where nothing comes between.
+fn added(section: &mut Section, seen: &Seen<'_>, whole: &[f32], limits: &Limits) {
     let layer = &seen.spec.layers[seen.layer];
     let bare = matches!(
         layer.wiring,
@@ -75,7 +68,23 @@ pub(super) fn together(model: &Model, seen: &Seen<'_>, limits: &Limits) -> Resul
     } else {
         section.say("In this model a norm follows before it is added to the residual stream.");
     }
-    Ok(section)
+}
+
+/// Heads by the length of what they add, the longest first.
+fn ranked(seen: &Seen<'_>, mut lengths: Vec<(usize, f64)>) -> Table {
+    lengths.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let most = lengths.first().map_or(1.0, |(_, length)| length.max(1e-12));
+    let mut table = Table::new(&["head", "length of its part", "against the largest"]);
+    let listed =
+        lengths.iter().enumerate().filter(|(at, (head, _))| *at < HEADS || *head == seen.head);
+    for (_, (head, length)) in listed {
+        table.rows.push(vec![
+            Cell::new(format!("{}.{head}", seen.layer)).strong(*head == seen.head),
+            Cell::number(*length, 4),
+            Cell::new(format!("{:.0}%", length / most * 100.0)).shaded(length / most),
+        ]);
+    }
+    table
 }
 
 /// What the output projection makes of the token's z: all heads', none's, and each alone.

@@ -63,20 +63,7 @@ pub(super) fn places(model: &Model, ids: &[u32], seen: &Seen<'_>) -> Result<Sect
             .say("This text is too short to put its tokens in another order; take a longer one.");
         return Ok(section);
     }
-    let mut turned: Vec<u32> = before[..seen.token].to_vec();
-    turned.reverse();
-    turned.push(before[seen.token]);
-    let (first, other) = (First::of(model, before)?, First::of(model, &turned)?);
-    let attention = &seen.spec.layers[0].attention;
-    let mut shuffled =
-        First { q: first.q.clone(), k: first.k.clone(), v: first.v.clone(), z: vec![] };
-    shuffled.k[..seen.token].reverse();
-    shuffled.v[..seen.token].reverse();
-    let (plain, again) = (first.placeless(attention), shuffled.placeless(attention));
-    let again: Vec<f32> = again.iter().map(|x| *x as f32).collect();
-    let off = apart(&plain, &again) / size(&again);
-    let moved: Vec<f32> = first.z.iter().zip(&other.z).map(|(a, b)| a - b).collect();
-    let share = length(&moved) / length(&first.z).max(1e-12);
+    let (off, share) = tried(model, before, seen)?;
     section.say(format!(
         "Tried with head 0.0 and the {} tokens before {}, which are put in reverse order. From the same \
          vectors, without positions in the scores, the head answers the same, to rounding. The model \
@@ -91,6 +78,26 @@ pub(super) fn places(model: &Model, ids: &[u32], seen: &Seen<'_>) -> Result<Sect
     )));
     section.check("without positions the order makes no difference", off, 1e-5);
     Ok(section)
+}
+
+/// How far the answer moves when the tokens before the last are turned round: without positions, as
+/// a share of the largest number; and in the model, as a share of the answer's length.
+fn tried(model: &Model, before: &[u32], seen: &Seen<'_>) -> Result<(f64, f64)> {
+    let mut turned: Vec<u32> = before[..seen.token].to_vec();
+    turned.reverse();
+    turned.push(before[seen.token]);
+    let (first, other) = (First::of(model, before)?, First::of(model, &turned)?);
+    let attention = &seen.spec.layers[0].attention;
+    let mut shuffled =
+        First { q: first.q.clone(), k: first.k.clone(), v: first.v.clone(), z: vec![] };
+    shuffled.k[..seen.token].reverse();
+    shuffled.v[..seen.token].reverse();
+    let (plain, again) = (first.placeless(attention), shuffled.placeless(attention));
+    let again: Vec<f32> = again.iter().map(|x| *x as f32).collect();
+    let off = apart(&plain, &again) / size(&again);
+    let moved: Vec<f32> = first.z.iter().zip(&other.z).map(|(a, b)| a - b).collect();
+    let share = length(&moved) / length(&first.z).max(1e-12);
+    Ok((off, share))
 }
 
 fn words(position: &str) -> &'static str {

@@ -68,8 +68,14 @@ pub(super) fn scores(seen: &Seen<'_>, limits: &Limits) -> Section {
         spread(&products.scaled),
         most(&scaled)
     ));
+    fits(&mut section, seen, &products, limits);
+    section
+}
+
+/// That the scores are the run's.
+fn fits(section: &mut Section, seen: &Seen<'_>, products: &Products, limits: &Limits) {
     // A bias is a head's slope times the distance, but for models that round it.
-    let expected: Vec<f64> = match &attention.position {
+    let expected: Vec<f64> = match &seen.attention.position {
         Position::Alibi(alibi) if !alibi.rounded => {
             let bias = |at: usize| {
                 let distance = (seen.token - products.first - at) as f64;
@@ -77,13 +83,12 @@ pub(super) fn scores(seen: &Seen<'_>, limits: &Limits) -> Section {
             };
             products.capped.iter().enumerate().map(|(at, x)| x + bias(at)).collect()
         }
-        Position::Alibi(_) => return section,
+        Position::Alibi(_) => return,
         _ => products.capped.clone(),
     };
     let size = products.run.iter().fold(1f64, |most, x| most.max(x.abs()));
     let off = expected.iter().zip(&products.run).map(|(a, b)| (a - b).abs() / size);
     section.check("these scores are the run's", most_of(off), limits.kept);
-    section
 }
 
 fn most_of(values: impl Iterator<Item = f64>) -> f64 {

@@ -57,6 +57,26 @@ pub(super) fn three(seen: &Seen<'_>) -> Section {
     section.parts.push(Part::Formula(format!(
         "Q = x·Wq   ({n} × {dim}) · ({dim} × {head_dim}) = ({n} × {head_dim}), likewise K and V"
     )));
+    section.parts.push(Part::Table(vectors(seen)));
+    let shared = attention.n_heads / attention.n_kv_heads.max(1);
+    section.say(match shared {
+        1 => format!(
+            "The layer has {} heads, each with queries, keys and values of its own (multi-head \
+             attention, Vaswani et al. 2017).",
+            attention.n_heads
+        ),
+        _ => format!(
+            "The layer has {} query heads and {} key-value heads: {shared} query heads share one \
+             (grouped-query attention, Ainslie et al. 2023). Head {} takes keys and values from key-value \
+             head {}.",
+            attention.n_heads, attention.n_kv_heads, seen.head, seen.kv_head
+        ),
+    });
+    section
+}
+
+/// The token's vectors in this head.
+fn vectors(seen: &Seen<'_>) -> Table {
     let at = seen.token;
     let mut table = Table::new(&["vector", "of token", "numbers", "length"]);
     let mut row = |name: &str, x: &[f32]| {
@@ -77,20 +97,5 @@ pub(super) fn three(seen: &Seen<'_>) -> Section {
         row("key, turned to its position", &seen.k_pos[at]);
     }
     row("value", &seen.v[at]);
-    section.parts.push(Part::Table(table));
-    let shared = attention.n_heads / attention.n_kv_heads.max(1);
-    section.say(match shared {
-        1 => format!(
-            "The layer has {} heads, each with queries, keys and values of its own (multi-head \
-             attention, Vaswani et al. 2017).",
-            attention.n_heads
-        ),
-        _ => format!(
-            "The layer has {} query heads and {} key-value heads: {shared} query heads share one \
-             (grouped-query attention, Ainslie et al. 2023). Head {} takes keys and values from key-value \
-             head {}.",
-            attention.n_heads, attention.n_kv_heads, seen.head, seen.kv_head
-        ),
-    });
-    section
+    table
 }

@@ -20,6 +20,19 @@ pub(super) fn values(seen: &Seen<'_>, limits: &Limits) -> Section {
         NUMBERS.min(seen.attention.head_dim)
     ));
     section.parts.push(Part::Formula("z = Σ weight(key) · value(key)".into()));
+    section.parts.push(Part::Table(table(seen)));
+    let every = (0..seen.len()).map(|query| {
+        let row: Vec<f64> = seen.pattern[query].iter().map(|x| f64::from(*x)).collect();
+        apart(&weighted(&row, &seen.v), &seen.z[query])
+    });
+    let off = every.fold(0.0, |most, x| if x.is_nan() { f64::NAN } else { f64::max(most, x) });
+    let size = seen.v.iter().map(|v| size(v)).fold(1e-6, f64::max);
+    section.check("the weighted sum is the run's z, for every token", off / size, limits.kept);
+    section
+}
+
+/// A row a key, the others together, the sum, and what the run has.
+fn table(seen: &Seen<'_>) -> Table {
     let weights = seen.row();
     let shown = NUMBERS.min(seen.attention.head_dim);
     let names: Vec<String> = (0..shown).map(|at| format!("z{at}")).collect();
@@ -50,13 +63,5 @@ pub(super) fn values(seen: &Seen<'_>, limits: &Limits) -> Section {
     table.rows.push(row("sum".into(), Some(weights.iter().sum()), &sum, false));
     let run: Vec<f64> = seen.z[seen.token].iter().map(|x| f64::from(*x)).collect();
     table.rows.push(row("z in the run".into(), None, &run, true));
-    section.parts.push(Part::Table(table));
-    let every = (0..seen.len()).map(|query| {
-        let row: Vec<f64> = seen.pattern[query].iter().map(|x| f64::from(*x)).collect();
-        apart(&weighted(&row, &seen.v), &seen.z[query])
-    });
-    let off = every.fold(0.0, |most, x| if x.is_nan() { f64::NAN } else { f64::max(most, x) });
-    let size = seen.v.iter().map(|v| size(v)).fold(1e-6, f64::max);
-    section.check("the weighted sum is the run's z, for every token", off / size, limits.kept);
-    section
+    table
 }

@@ -1,3 +1,5 @@
+//! The lesson's own arithmetic; that lessons add up is for the integration tests.
+
 use super::numbers::{apart, bytes, softmax, spread, vector, weighted};
 
 #[test]
