@@ -112,10 +112,7 @@ fn a_hundred_thousand_tokens_are_refused() {
     std::fs::write(&file, "and ".repeat(100_000)).unwrap();
     let path = file.path().to_str().unwrap();
     for command in ["attend", "lens", "explain"] {
-        refused(
-            &[command, "-m", stories, "--prompt-file", path],
-            "512",
-        );
+        refused(&[command, "-m", stories, "--prompt-file", path], "512");
     }
 }
 
