@@ -83,7 +83,7 @@ impl Attention {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor, layer: usize, step: &mut Step<'_>) -> Result<Tensor> {
-        let (batch, seq, _) = x.dims3()?;
+        let (_, seq, _) = x.dims3()?;
         let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x)?; // (batch, seq, heads · head_dim)
         let q = self.heads(q, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
         let k = self.heads(k, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
@@ -106,6 +106,15 @@ impl Attention {
         let scoring = self.scoring(seq, keys, x.device(), step)?;
         let z = attend(&q, &k, &v, &scoring, &mut step.listener)?;
         let z = step.listener.see(Site::Z, z)?; // (batch, heads, seq, head_dim)
+        self.merge(&z)
+    }
+
+    /// Heads side by side, projected.
+    ///
+    /// # Shapes
+    /// (batch, heads, seq, head_dim) → (batch, seq, dim)
+    pub(super) fn merge(&self, z: &Tensor) -> Result<Tensor> {
+        let (batch, _, seq, _) = z.dims4()?;
         let merged = z.transpose(1, 2)?.reshape((batch, seq, ()))?; // (batch, seq, heads · head_dim)
         self.out.forward(&merged)
     }
