@@ -45,16 +45,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let model = args.model.load()?;
     let load_s = started.elapsed().as_secs_f64();
-    let plan = Plan {
-        prompt_tokens: args.prompt_tokens,
-        generate_tokens: args.generate_tokens,
-        depth: args.depth,
-        batch: args.batch,
-        repeat: args.repeat,
-        seed: args.seed,
-    };
     let turning = spinner(args.model.quiet, format!("measuring {}", model.name));
-    let measured = measure(&model.decoder, &plan, &mut || turning.inc(1))?;
+    let measured = measure(&model.decoder, &plan(&args), &mut || turning.inc(1))?;
     let peak = peak_memory(); // of the model, without what the roofline takes
     let roof = args.roofline.then(|| bandwidth(ROOFLINE_BYTES, args.repeat));
     turning.finish_and_clear();
@@ -66,7 +58,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let report = json!({
+    let mut report = json!({
         "model": {
             "name": model.name,
             "family": model.family,
@@ -75,26 +67,51 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         "device": device_name(&model.decoder),
         "dtype": model.decoder.dtype().as_str(),
         "threads": thread_count(),
-        "depth": plan.depth,
-        "batch": plan.batch,
-        "repeat": plan.repeat,
-        "seed": plan.seed,
         "load_s": load_s,
-        "prefill": measured.prefill,
-        "decode": measured.decode,
-        "bytes_per_step": measured.bytes_per_step,
-        "bytes_per_s": read(&args, &measured),
-        "roofline": roof.map(|roof| json!({
-            "bytes_per_s_1_thread": roof.one,
-            "bytes_per_s": roof.all,
-            "threads": roof.threads,
-            "decode_share": read(&args, &measured).map(|read| read / roof.all),
-        })),
         "peak_memory_bytes": peak,
     });
+    add(&mut report, &args, &measured, roof);
     serde_json::to_writer_pretty(&mut out, &report)?;
     writeln!(out)?;
     Ok(())
+}
+
+fn plan(args: &Args) -> Plan {
+    Plan {
+        prompt_tokens: args.prompt_tokens,
+        generate_tokens: args.generate_tokens,
+        depth: args.depth,
+        batch: args.batch,
+        repeat: args.repeat,
+        seed: args.seed,
+    }
+}
+
+/// What was asked, and what was found.
+fn add(report: &mut serde_json::Value, args: &Args, measured: &Measured, roof: Option<Bandwidth>) {
+    let read = read(args, measured);
+    let roof = roof.map(|roof| {
+        json!({
+            "bytes_per_s_1_thread": roof.one,
+            "bytes_per_s": roof.all,
+            "threads": roof.threads,
+            "decode_share": read.map(|read| read / roof.all),
+        })
+    });
+    let found = json!({
+        "depth": args.depth,
+        "batch": args.batch,
+        "repeat": args.repeat,
+        "seed": args.seed,
+        "prefill": measured.prefill,
+        "decode": measured.decode,
+        "bytes_per_step": measured.bytes_per_step,
+        "bytes_per_s": read,
+        "roofline": roof,
+    });
+    if let (Some(report), serde_json::Value::Object(found)) = (report.as_object_mut(), found) {
+        report.extend(found);
+    }
 }
 
 fn device_name(decoder: &crate::nn::Decoder) -> &'static str {
