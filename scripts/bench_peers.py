@@ -2,7 +2,7 @@
 """Measures taper beside llama.cpp and PyTorch on this machine, at the same precision, and writes the table.
 
     scripts/bench_peers.py                      # everything: builds, fetches, measures; an hour or two
-    scripts/bench_peers.py --rows decode,1.1B   # rows whose name has one of these words
+    scripts/bench_peers.py --rows decode,1.1B   # rows whose name has one of these patterns
     scripts/bench_peers.py --quick              # 2 repeats and short runs, to see that it works
     scripts/bench_peers.py --readme             # puts the table last measured into README.md
 
@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -101,6 +102,7 @@ class Taper:
     """Dense weights from the folder, with activations of the same precision; others from the GGUF."""
 
     name = "taper"
+    binary = TAPER
 
     def model(self, row):
         form = row["format"]
@@ -114,14 +116,14 @@ class Taper:
     def rate(self, row):
         length = {"prefill": ["--prompt-tokens", row["n"], "--generate-tokens", 0]}
         length = length.get(row["kind"], ["--prompt-tokens", 0, "--generate-tokens", row["n"]])
-        command = [TAPER, "bench", *self.model(row), "--threads", row["threads"], "--depth", row["depth"]]
+        command = [self.binary, "bench", *self.model(row), "--threads", row["threads"], "--depth", row["depth"]]
         command += ["--batch", row["batch"], "--repeat", 1, "--json", *length]
         report = json.loads(run(command))
         self.step = report["bytes_per_step"]
         return report[row["kind"]]["tokens_per_s"]
 
     def generate(self, row, n):
-        return [TAPER, "generate", *self.model(row), "-n", n, "--temperature", 0, PROMPT]
+        return [self.binary, "generate", *self.model(row), "-n", n, "--temperature", 0, PROMPT]
 
 
 class Llama:
@@ -258,7 +260,7 @@ def measure(row, engines, repeats):
 
 
 def roofline(threads):
-    command = [TAPER, "bench", "-q", "-m", folder(SMOL, "bf16"), "--threads", threads, "--roofline", "--json"]
+    command = [Taper.binary, "bench", "-q", "-m", folder(SMOL, "bf16"), "--threads", threads, "--roofline", "--json"]
     report = json.loads(run([*command, "--prompt-tokens", 0, "--generate-tokens", 1]))
     return report["roofline"]["bytes_per_s"]
 
@@ -382,10 +384,11 @@ def describe():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", default="", help="words; rows whose name has one of them")
+    parser.add_argument("--rows", default="", help="patterns; rows whose name has one of them, in this order")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="2 repeats, short runs")
     parser.add_argument("--python", type=Path, help="a Python with torch and transformers")
+    parser.add_argument("--taper", type=Path, help="a taper that is built already")
     parser.add_argument("--fresh", action="store_true", help="forget the rows of earlier runs")
     parser.add_argument("--readme", action="store_true", help="only write the table into README.md")
     args = parser.parse_args()
@@ -397,11 +400,17 @@ def main():
         return into_readme(report)
     PEERS.mkdir(parents=True, exist_ok=True)
     words = [word.strip() for word in args.rows.split(",") if word.strip()]
-    wanted = [row for row in rows() if not words or any(word in row["name"] for word in words)]
+    wanted = rows()
+    if words:
+        found = [row for word in words for row in wanted if re.search(word, row["name"])]
+        wanted = list({row["name"]: row for row in found}.values())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     build_llama()
     python = args.python or environment("torch", NEEDED)
     make_models(python, wanted)
-    run(["cargo", "build", "--release", "--quiet"], cwd=ROOT)
+    if not args.taper:
+        run(["cargo", "build", "--release", "--quiet"], cwd=ROOT)
+    Taper.binary = args.taper or TAPER
     report["machine"] = describe()
     for threads in {row["threads"] for row in wanted}:
         report["roofline"][str(threads)] = roofline(threads)

@@ -32,7 +32,7 @@ def by_llama(form, text, windows):
 
 
 def by_taper(model, text, windows):
-    command = [peers.TAPER, "score", "-q", *model, "--window", WINDOW, "--stride", WINDOW]
+    command = [peers.Taper.binary, "score", "-q", *model, "--window", WINDOW, "--stride", WINDOW]
     out = peers.run([*command, "--max-tokens", windows * WINDOW, "--format", "jsonl", text])
     *tokens, _ = map(json.loads, out.splitlines())
     if len(tokens) != windows * WINDOW:
@@ -46,7 +46,9 @@ def main():
     parser.add_argument("text", type=Path)
     parser.add_argument("--tokens", type=int, default=20000)
     parser.add_argument("--formats", default="f32,bf16,Q8_0,Q4_0,Q4_K_M,Q4_1,Q5_K_M,Q6_K")
+    parser.add_argument("--taper", type=Path, default=peers.TAPER, help="default: %(default)s")
     args = parser.parse_args()
+    peers.Taper.binary = args.taper
     windows, worst, found = args.tokens // WINDOW, 0.0, {}
     print(f"| {windows} windows of {WINDOW} tokens | taper | llama.cpp | difference |\n|---|---|---|---|")
     for form in args.formats.split(","):
