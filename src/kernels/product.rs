@@ -152,8 +152,7 @@ fn few(
     outs: &[*mut f32],
     work: impl Fn(Isa, &[Part], &Input, Range<usize>) + Sync,
 ) {
-    let isa = Isa::current();
-    let groups = weights[0].groups;
+    let (isa, groups) = (Isa::current(), weights[0].groups);
     let paired = outs.len() == 2 && outs[0] == outs[1];
     let tiles: usize =
         weights.iter().take(if paired { 1 } else { usize::MAX }).map(|w| w.tiles()).sum();

@@ -1,3 +1,4 @@
+//! Does it read all that it says, at every level? Its speed is not judged.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, reason = "a test may")]
 
 use super::*;
