@@ -22,6 +22,7 @@ mod plainly;
 mod pool;
 mod product;
 mod quads;
+mod stream;
 mod unary;
 
 pub use elementwise::activate_times;
@@ -34,4 +35,5 @@ pub(crate) use plainly::offering;
 pub use plainly::plainly;
 pub use pool::{set_threads, threads};
 pub use product::{gated, products};
+pub use stream::{Bandwidth, bandwidth, streamed};
 pub use unary::Activation;
