@@ -6,6 +6,7 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod attention;
 mod blocks;
 mod elementwise;
 mod few;
@@ -24,6 +25,7 @@ mod product;
 mod quads;
 mod unary;
 
+pub use attention::{Attending, attend};
 pub use elementwise::activate_times;
 pub use fill::Packer;
 pub use format::Format;
