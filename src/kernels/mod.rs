@@ -6,6 +6,7 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod attention;
 mod blocks;
 mod elementwise;
 mod few;
@@ -25,6 +26,7 @@ mod quads;
 mod stream;
 mod unary;
 
+pub use attention::{Attending, attend};
 pub use elementwise::activate_times;
 pub use fill::Packer;
 pub use format::Format;

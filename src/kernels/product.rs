@@ -121,7 +121,8 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     let isa = Isa::current();
     stream::count(weights.iter().map(|w| w.bytes()).sum());
     let rows = Rows::new(x, k, weights[0].groups);
-    let left = Left { x: rows.as_slice().as_ptr(), rows: x.len() / k, width: rows.width };
+    let (count, width) = (x.len() / k, rows.width);
+    let left = Left { x: rows.as_slice().as_ptr(), rows: count, width, pitch: width };
     let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
     let tiles = weights.iter().map(|w| w.tiles()).sum();
     #[cfg(target_arch = "x86_64")]
