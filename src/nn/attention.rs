@@ -84,7 +84,6 @@ impl Attention {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor, layer: usize, step: &mut Step<'_>) -> Result<Tensor> {
-        let (_, seq, _) = x.dims3()?;
         let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x)?; // (batch, seq, heads · head_dim)
         let q = self.heads(q, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
         let k = self.heads(k, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
