@@ -15,7 +15,7 @@ from gguf import RopeScalingType
 from golden_cases import IDS, rope
 
 BASE = IDS | dict(
-    vocab_size=41,
+    vocab_size=31,
     hidden_size=32,
     intermediate_size=24,
     num_hidden_layers=1,
@@ -25,7 +25,7 @@ BASE = IDS | dict(
     pad_token_id=0,
 )
 NO_KV = {k: v for k, v in BASE.items() if k not in ("num_key_value_heads", "intermediate_size")}
-GPT = IDS | dict(vocab_size=41, n_embd=32, n_layer=1, n_head=4, n_positions=32, n_inner=48)
+GPT = IDS | dict(vocab_size=31, n_embd=32, n_layer=1, n_head=4, n_positions=32, n_inner=48)
 
 
 def case(arch, config, name=None, **more):
@@ -34,8 +34,8 @@ def case(arch, config, name=None, **more):
 
 CASES = [
     case("gptneox", NO_KV | dict(intermediate_size=48) | rope(partial_rotary_factor=0.5), model_type="gpt_neox"),
-    case("bloom", IDS | dict(vocab_size=41, hidden_size=32, n_layer=1, n_head=4)),
-    case("mpt", IDS | dict(vocab_size=41, d_model=32, n_layers=1, n_heads=4, max_seq_len=32, attn_config={"clip_qkv": 1.5})),
+    case("bloom", IDS | dict(vocab_size=31, hidden_size=32, n_layer=1, n_head=4)),
+    case("mpt", IDS | dict(vocab_size=31, d_model=32, n_layers=1, n_heads=4, max_seq_len=32, attn_config={"clip_qkv": 1.5})),
     case("falcon", NO_KV | dict(ffn_hidden_size=48), "falcon_7b"),
     case(
         "falcon",
