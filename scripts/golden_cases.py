@@ -68,7 +68,12 @@ CASES = {
         Case("pickled", GPT2 | ONE_GPT2 | dict(reorder_and_upcast_attn=True), "v4", json=GPT2_JSON, pickled=True),
     ],
     "llama": [
-        Case("tied_gqa", SMALL | dict(num_key_value_heads=2, tie_word_embeddings=True), "v4", json=LLAMA_JSON),
+        Case(
+            "tied_gqa",
+            SMALL | dict(num_key_value_heads=2, tie_word_embeddings=True, vocab_size=61, intermediate_size=48),
+            "v4",
+            json=LLAMA_JSON,
+        ),
         Case("untied_mha", SMALL | rope(theta=500000.0) | ONE),
         Case(
             "wide_heads_mqa",
@@ -156,8 +161,8 @@ CASES = {
         ),
     ],
     "mistral": [
-        Case("window", SMALL | dict(num_key_value_heads=2, sliding_window=5), "v4"),
-        Case("no_window", SMALL | dict(num_key_value_heads=1, head_dim=16, sliding_window=None) | rope(theta=1e6) | ONE),
+        Case("window", SMALL | dict(num_key_value_heads=2, sliding_window=5), "v4", trace=8),
+        Case("no_window", SMALL | dict(num_key_value_heads=1, head_dim=16, sliding_window=None) | rope(theta=1e6) | ONE, trace=8),
         Case(
             "window_tied",
             SMALL | dict(num_key_value_heads=4, sliding_window=3, tie_word_embeddings=True, num_hidden_layers=1),

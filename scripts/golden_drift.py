@@ -7,8 +7,8 @@
 
 One number a site, its largest over the layers, of the largest difference and of the typical position's mean
 difference (the median over positions, for a token that goes to another expert is no matter of rounding):
-`{dtype: {site: [max, mean]}}`, over 24 prompts, for one is too much a matter of luck: the ids of the case's
-reference.safetensors, turned by 0 to 23 places and the same number added to each, modulo the vocabulary. tests/parity.rs holds taper's 16-bit runs to 1.5 times that.
+`{dtype: {site: [max, mean]}}`, over 48 prompts, for one is too much a matter of luck: the ids of the case's
+reference.safetensors, turned by 0 to 47 places and the same number added to each, modulo the vocabulary. tests/parity.rs holds taper's 16-bit runs to 1.5 times that.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 import reference
 
-PROMPTS = 24
+PROMPTS = 48
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
 

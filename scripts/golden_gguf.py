@@ -252,6 +252,7 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
     writer = gguf.GGUFWriter(path, case.arch)
     writer.add_name(f"tiny {case.name}")
     add_parameters(writer, case.arch, config)
+    dense.add_keyed(writer, model)
     case.keys(writer)
     add_vocabulary(writer, case, tokens, *rest)
     if factors := frequency_factors(case.arch, config):
@@ -275,7 +276,7 @@ def write_tensors(writer, case: GgufCase, config, model, key):
     with torch.no_grad():
         stacked = dense.write_stacks(writer, case.arch, model)
         for name, parameter in model.named_parameters():
-            if id(parameter) in stacked:
+            if id(parameter) in stacked or dense.is_key(name):
                 continue
             for to, part in golden_gguf_moe.parts(case.arch, name, parameter) or [(named(name), parameter)]:
                 x = stored(case.arch, config, name, part.numpy())
@@ -331,10 +332,11 @@ def add_parameters(writer, arch: str, config):
 
 def frequency_factors(arch: str, config) -> list:
     """What llama3 scaling divides each frequency by, as a ratio of transformers' own two."""
-    if arch != "llama" or config.rope_parameters["rope_type"] != "llama3":
+    if arch not in ("llama", "apertus") or config.rope_parameters["rope_type"] != "llama3":
         return []
     scaled, _ = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"](config)
-    plain = 1 / config.rope_parameters["rope_theta"] ** (np.arange(0, config.head_dim, 2) / config.head_dim)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    plain = 1 / config.rope_parameters["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
     return list(plain / scaled.numpy())
 
 
