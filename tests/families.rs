@@ -43,6 +43,17 @@ fn every_family_has_a_published_configuration_here() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_every_family() {
+    let readme = include_str!("../README.md");
+    let table = readme.split("<!-- parity -->").nth(1).unwrap();
+    let table = table.split("<!-- /parity -->").next().unwrap();
+    let rows: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let all: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(rows, all, "scripts/readme_tables.py makes the table");
+}
+
+#[test]
 fn a_key_nobody_decided_about_is_refused_by_name() {
     for (name, mut config) in configs() {
         config.insert("surprising_factor".into(), json!(0.5));
