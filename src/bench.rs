@@ -8,6 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::kernels::streamed;
 use crate::nn::{Cache, Decoder};
 
 /// What is measured. Both measurements begin with `depth` tokens in the cache, as llama-bench's do.
@@ -19,6 +20,8 @@ pub struct Plan {
     pub generate_tokens: usize,
     /// Tokens in the cache before either.
     pub depth: usize,
+    /// Rows that go side by side; tokens are counted in all of them.
+    pub batch: usize,
     /// Runs of each, after one that does not count.
     pub repeat: usize,
     /// For the tokens, which are random.
@@ -47,12 +50,18 @@ pub struct Measured {
     pub prefill: Option<Rate>,
     /// Tokens one at a time.
     pub decode: Option<Rate>,
+    /// Bytes of weights, keys and values that a step of `decode` reads, at the middle of a run;
+    /// `None` where the weights are not the kernels'.
+    pub bytes_per_step: Option<u64>,
 }
 
 impl Plan {
     fn validate(&self, max_seq_len: usize) -> Result<()> {
         if self.repeat == 0 {
             return Err(Error::request("repeat", "0 runs measure nothing; at least 1"));
+        }
+        if self.batch == 0 {
+            return Err(Error::request("batch", "0 rows measure nothing; at least 1"));
         }
         if self.prompt_tokens == 0 && self.generate_tokens == 0 {
             let problem = "is 0 and so is generate-tokens: nothing is left to measure";
@@ -79,7 +88,7 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
         .map(|_| (random.next_u64() % spec.vocab_size as u64) as u32)
         .collect();
     let (before, after) = ids.split_at(plan.depth);
-    let mut cache = Cache::new(spec, &[0], ids.len());
+    let mut cache = Cache::new(spec, &vec![0; plan.batch], ids.len());
     if plan.depth > 0 {
         pass(decoder, before, &mut cache)?;
     }
@@ -92,20 +101,25 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
                 pass(decoder, ids, &mut cache)?;
             }
             if run > 0 {
-                rates.push(tokens as f64 / started.elapsed().as_secs_f64());
+                rates.push((tokens * plan.batch) as f64 / started.elapsed().as_secs_f64());
             }
             progress();
         }
         Ok(Some(Rate::of(tokens, rates)).filter(|_| tokens > 0))
     };
     let prefill = runs(plan.prompt_tokens, plan.prompt_tokens)?;
+    let before = streamed();
     let decode = runs(plan.generate_tokens, 1)?;
-    Ok(Measured { prefill, decode })
+    let steps = plan.generate_tokens * (plan.repeat + 1);
+    let weights = (streamed() - before).checked_div(steps as u64).filter(|bytes| *bytes > 0);
+    let seen = plan.depth + plan.generate_tokens / 2; // of the slots that the cache has room for
+    let cached = (cache.bytes() * seen / ids.len()) as u64;
+    Ok(Measured { prefill, decode, bytes_per_step: weights.map(|bytes| bytes + cached) })
 }
 
 /// One pass, until its logits are here: a device that works on its own is waited for.
 fn pass(decoder: &Decoder, ids: &[u32], cache: &mut Cache) -> Result<()> {
-    let ids = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
+    let ids = Tensor::new(ids, decoder.device())?.unsqueeze(0)?.repeat((cache.batch(), 1))?;
     decoder.next(&ids, cache)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     Ok(())
 }

@@ -193,9 +193,13 @@ impl Opened {
             Some(packing) => weights.packed(packing),
             None => weights,
         };
-        let decoder = Decoder::load(spec, &weights)?;
-        let account = weights.finish()?;
-        let tokenizer = self.tokenizer()?;
+        // A large tokenizer takes as long as the weights: it is read beside them.
+        let (decoder, tokenizer) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| self.tokenizer());
+            let decoder = Decoder::load(spec, &weights);
+            (decoder, tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (decoder, account, tokenizer) = (decoder?, weights.finish()?, tokenizer?);
         Ok(Model {
             decoder,
             eos_ids: self.eos_ids(tokenizer.as_ref()),

@@ -305,6 +305,9 @@ fn bench_measures_what_it_is_told() {
         "2",
         "--repeat",
         "3",
+        "--batch",
+        "2",
+        "--roofline",
         "--json",
     ];
     let report: Value = serde_json::from_str(&stdout(&ids_only(), &args)).unwrap();
@@ -314,6 +317,12 @@ fn bench_measures_what_it_is_told() {
         assert_eq!(report[kind]["runs"].as_array().unwrap().len(), 3);
     }
     assert_eq!((&report["threads"], &report["depth"]), (&json!(2), &json!(2)));
+    let number = |value: &Value| value.as_f64().unwrap();
+    let steps = number(&report["decode"]["tokens_per_s"]) / 2.0;
+    let read = number(&report["bytes_per_step"]) * steps;
+    assert!((number(&report["bytes_per_s"]) / read - 1.0).abs() < 1e-9);
+    let share = read / number(&report["roofline"]["bytes_per_s"]);
+    assert!((number(&report["roofline"]["decode_share"]) / share - 1.0).abs() < 1e-9);
     assert!(report["peak_memory_bytes"].as_u64().unwrap() > 1_000_000);
     let refused = run(&ids_only(), &["bench", "--prompt-tokens", "65"]);
     assert_eq!(refused.status.code(), Some(1));

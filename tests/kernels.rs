@@ -6,7 +6,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{D, DType, Device, Tensor};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use taper::kernels::{self, Activation, Format, Isa, Packed, Packer};
+use taper::kernels::{self, Activation, Attending, Format, Isa, Packed, Packer};
 
 const QUANTISED: [(Format, GgmlDType); 8] = [
     (Format::Q8_0, GgmlDType::Q8_0),
@@ -277,4 +277,140 @@ fn a_rounded_product_is_near_an_exact_one() {
     let exact = kernels::products(&x, &[&exact]).unwrap().unwrap();
     let rounded = kernels::products(&x, &[&rounded]).unwrap().unwrap();
     assert!(difference(&rounded[0], &exact[0]) < 8e-3);
+}
+
+/// The definition, in f64 and number by number.
+fn attended(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Tensor {
+    let (batch, heads, seq, head_dim) = q.dims4().unwrap();
+    let (_, kv_heads, keys, _) = k.dims4().unwrap();
+    let rows = |x: &Tensor, b: usize, h: usize| -> Vec<Vec<f64>> {
+        x.get(b).unwrap().get(h).unwrap().to_dtype(DType::F64).unwrap().to_vec2().unwrap()
+    };
+    let mut out = Vec::new();
+    for b in 0..batch {
+        let pad = how.padding.get(b).copied().unwrap_or(0);
+        for h in 0..heads {
+            let kv = h / (heads / kv_heads);
+            let (q, k, v) = (rows(q, b, h), rows(k, b, kv), rows(v, b, kv));
+            for (i, q) in q.iter().enumerate() {
+                let slot = keys - seq + i;
+                let sees = |key: usize| {
+                    let near = how.window.is_none_or(|window| key + window > slot);
+                    key == slot || (key < slot && key >= pad && near)
+                };
+                let score = |key: usize| {
+                    let product: f64 = q.iter().zip(&k[key]).map(|(q, k)| q * k).sum();
+                    let score = product * how.scale;
+                    let score = how.softcap.map_or(score, |cap| cap * (score / cap).tanh());
+                    let slope = how.slopes.map_or(0.0, |slopes| f64::from(slopes[h]));
+                    (score + slope * (key as f64 - slot as f64)).exp()
+                };
+                let seen: Vec<(usize, f64)> =
+                    (0..keys).filter(|key| sees(*key)).map(|key| (key, score(key))).collect();
+                let sink = how.sinks.map_or(0.0, |sinks| {
+                    let sinks: Vec<f32> = sinks.flatten_all().unwrap().to_vec1().unwrap();
+                    f64::from(sinks[h]).exp()
+                });
+                let total: f64 = seen.iter().map(|(_, weight)| weight).sum::<f64>() + sink;
+                let sum = |d: usize| seen.iter().map(|(key, w)| w * v[*key][d]).sum::<f64>();
+                out.extend((0..head_dim).map(|d| sum(d) / total));
+            }
+        }
+    }
+    Tensor::from_vec(out, (batch, heads, seq, head_dim), &Device::Cpu).unwrap()
+}
+
+/// Every rule alone and all together, at every level, against the definition.
+fn attention_is_the_definition(
+    [batch, heads, kv_heads, seq, keys, head_dim]: [usize; 6],
+    dtype: DType,
+) {
+    let rng = &mut rng();
+    let q = (random(&[batch, heads, seq, head_dim], rng) * 3.0).unwrap();
+    // As in a cache that has room: views with gaps between heads, and rubbish behind.
+    let cache = |rng: &mut ChaCha8Rng| {
+        let room = random(&[batch, kv_heads, keys + 5, head_dim], rng).to_dtype(dtype).unwrap();
+        room.narrow(2, 0, keys).unwrap()
+    };
+    let (k, v) = (cache(rng), cache(rng));
+    let slopes: Vec<f32> = (0..heads).map(|h| 0.5f32.powi(h as i32 + 1)).collect();
+    let sinks = random(&[1, heads, 1, 1], rng);
+    let padding: Vec<usize> = (0..batch).map(|row| row * (keys - seq.min(keys - 1)) / 2).collect();
+    let scale = 1.0 / (head_dim as f64).sqrt();
+    let none =
+        Attending { scale, softcap: None, slopes: None, sinks: None, window: None, padding: &[] };
+    let all = Attending {
+        softcap: Some(2.0),
+        slopes: Some(&slopes),
+        sinks: Some(&sinks),
+        window: Some(keys / 3 + 1),
+        padding: &padding,
+        scale,
+    };
+    for how in [
+        none,
+        Attending { softcap: Some(1.5), ..none },
+        Attending { slopes: Some(&slopes), ..none },
+        Attending { sinks: Some(&sinks), ..none },
+        Attending { window: Some(7), ..none },
+        Attending { window: Some(1), ..none },
+        Attending { padding: &padding, ..none },
+        all,
+    ] {
+        let expected = attended(&q, &k, &v, &how);
+        for isa in Isa::available() {
+            let ours = isa.with(|| kernels::attend(&q, &k, &v, &how)).unwrap().unwrap();
+            let off = difference(&ours, &expected);
+            assert!(off < 3e-6, "{isa:?} {dtype:?} {:?} keys {keys} {how:?}: {off}", q.dims());
+        }
+    }
+}
+
+#[test]
+fn attention_of_one_query_equals_the_plain_one() {
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1], [9, 3], [4, 4]] {
+            for [keys, head_dim] in [[1, 16], [17, 8], [300, 64], [531, 20], [40, 80]] {
+                attention_is_the_definition([2, heads, kv_heads, 1, keys, head_dim], dtype);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_of_many_queries_equals_the_plain_one() {
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1], [9, 3]] {
+            for [seq, keys, head_dim] in
+                [[2, 2, 16], [17, 17, 8], [17, 90, 64], [70, 131, 20], [201, 201, 48]]
+            {
+                attention_is_the_definition([2, heads, kv_heads, seq, keys, head_dim], dtype);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_of_views_is_that_of_their_copies() {
+    let rng = &mut rng();
+    // As projected: positions before heads.
+    let [q, k, v] =
+        [6, 2, 2].map(|heads| random(&[2, 33, heads, 32], rng).transpose(1, 2).unwrap());
+    let how = Attending {
+        scale: 0.2,
+        softcap: None,
+        slopes: None,
+        sinks: None,
+        window: None,
+        padding: &[],
+    };
+    let ours = kernels::attend(&q, &k, &v, &how).unwrap().unwrap();
+    assert!(difference(&ours, &attended(&q, &k, &v, &how)) < 3e-6);
+    // Numbers with gaps are not read, nor are shapes that do not fit.
+    let gaps = q.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
+    assert!(kernels::attend(&gaps, &k, &v, &how).unwrap().is_none());
+    let other = k.narrow(2, 0, 32).unwrap();
+    assert!(kernels::attend(&q, &other, &v, &how).unwrap().is_none());
+    let var = candle_core::Var::from_tensor(&q).unwrap();
+    assert!(kernels::attend(var.as_tensor(), &k, &v, &how).unwrap().is_none());
 }

@@ -46,6 +46,7 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("family/gguf.rs", "common", "a row for each GGUF key"),
     ("family/rope.rs", "scaling", "an arm for each kind of scaling"),
     ("generate/run.rs", "batch", "the loop, whole"),
+    ("inspect/lesson/seen.rs", "new", "what is kept, field by field"),
     ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/amx.rs", "many", "one loop nest, blocked for the caches"),
     ("kernels/few.rs", "quantised", "one loop nest over groups and rows"),

@@ -3,11 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde_json::json;
-
 use super::text::{Looked, TextArgs, window, writable, write};
 use crate::error::{Error, Result};
-use crate::inspect::{Attended, Of, Plan, attend, heat, page, png, svg, table, title};
+use crate::inspect::{Attended, Of, Plan, Token, attend, heat, page, png, svg, table, title};
 use crate::nn::Site;
 use crate::parity::record;
 
@@ -142,6 +140,18 @@ fn caption(looked: &Looked, seen: &Attended, of: Of) -> (String, Vec<String>) {
     }
 }
 
+/// The JSON: written as it is, since every query of a long text is too much to hold twice.
+#[derive(serde::Serialize)]
+struct Whole<'a> {
+    model: &'a str,
+    family: &'a str,
+    dtype: &'static str,
+    prompt_tokens: usize,
+    tokens: &'a [Token],
+    #[serde(flatten)]
+    seen: &'a Attended,
+}
+
 fn print(
     args: &Args,
     looked: &Looked,
@@ -150,15 +160,14 @@ fn print(
 ) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if args.json {
-        let whole = json!({
-            "model": looked.model.name,
-            "family": looked.model.family,
-            "dtype": looked.model.decoder.dtype().as_str(),
-            "prompt_tokens": looked.prompt,
-            "tokens": looked.tokens,
-            "layers": seen.layers,
-            "heads": seen.heads,
-        });
+        let whole = Whole {
+            model: &looked.model.name,
+            family: &looked.model.family,
+            dtype: looked.model.decoder.dtype().as_str(),
+            prompt_tokens: looked.prompt,
+            tokens: &looked.tokens,
+            seen,
+        };
         serde_json::to_writer_pretty(&mut out, &whole)?;
         writeln!(out)?;
         return Ok(());

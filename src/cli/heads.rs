@@ -1,14 +1,16 @@
 //! `taper heads`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::interrupt;
 use super::options::ModelArgs;
+use super::text::{writable, write};
 use crate::error::{Error, Result};
-use crate::inspect::{Instead, Questions, Survey, survey};
+use crate::inspect::{Instead, Questions, Survey, document, ranking, survey};
 use crate::model::Model;
 
 /// Lines of a table where nobody said how many.
@@ -49,6 +51,9 @@ pub(crate) struct Args {
     /// Everything as JSON
     #[arg(long)]
     json: bool,
+    /// Every score of every head, and the curves, as a page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// What is put in a head's place.
@@ -75,11 +80,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let problem = format!("`{}` is none of {} and place", args.sort, columns.join(", "));
         return Err(Error::request("--sort", problem).into());
     }
+    args.html.iter().try_for_each(|path| writable(path))?;
     interrupt::watch()?;
     let mut found = vec![ask(&args, &args.model)?];
     if let Some(other) = &args.against {
         let other = ModelArgs { model: Some(other.clone()), ..args.model.clone() };
         found.push(ask(&args, &other)?);
+    }
+    if let Some(path) = &args.html {
+        write(path, document::html(&ranking(&found)).as_bytes(), &args.model)?;
     }
     let mut out = std::io::stdout().lock();
     if args.json {

@@ -6,6 +6,7 @@ mod bench;
 mod chat;
 mod compare;
 mod edits;
+mod explain;
 mod generate;
 mod heads;
 mod inspect;
@@ -41,6 +42,7 @@ enum Command {
     Attend(Box<attend::Args>),
     Lens(Box<lens::Args>),
     Heads(heads::Args),
+    Explain(Box<explain::Args>),
     Pull(pull::Args),
     Bench(bench::Args),
     Trace(trace::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Attend(args) => attend::run(*args),
         Command::Lens(args) => lens::run(*args),
         Command::Heads(args) => heads::run(args),
+        Command::Explain(args) => explain::run(*args),
         Command::Pull(args) => pull::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Trace(args) => trace::run(args),

@@ -1,6 +1,7 @@
 //! Where heads look: statistics of every head asked for, what each query looks at most, and maps,
 //! from one pass in memory that grows with the prompt and not with its square.
 
+use candle_core::utils::get_num_threads;
 use serde::Serialize;
 
 use super::layer::LayerView;
@@ -10,6 +11,9 @@ use super::watch::{Block, Sight, watch};
 use crate::error::{Error, Result};
 use crate::nn::{Decoder, Probe};
 use crate::spec::Spec;
+
+/// Blocks of fewer queries are one thread's affair.
+const ALONE: usize = 64;
 
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -139,7 +143,7 @@ pub fn attend(
     let heads: usize = collected.iter().map(Vec::len).sum();
     watch(decoder, ids, &|layer| plan.has_layer(layer), also, &mut |block| {
         let heads_here = &mut collected[block.layer];
-        heads_here.iter_mut().for_each(|head| head.add(block, plan.top));
+        all_add(heads_here, block, plan.top);
         if block.first + block.queries == ids.len() {
             hand_on(block.layer, heads_here, heads, &mut all, keep)?;
         }
@@ -178,6 +182,20 @@ fn hand_on(
         }
     }
     keep(Of::Layer(layer), mean)
+}
+
+/// Every head takes the block, side by side where it is worth a thread.
+fn all_add(heads: &mut [Head], block: &Block, top: usize) {
+    let threads = if block.queries < ALONE { 1 } else { get_num_threads() };
+    let each = heads.len().div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        let mut parts = heads.chunks_mut(each);
+        let own = parts.next();
+        for part in parts {
+            scope.spawn(move || part.iter_mut().for_each(|head| head.add(block, top)));
+        }
+        own.into_iter().flatten().for_each(|head| head.add(block, top));
+    });
 }
 
 /// One head while the pass runs.

@@ -2,14 +2,17 @@
 
 mod attention;
 mod colour;
+pub mod document;
 mod escape;
 mod font;
 mod layer;
 mod lens;
+mod lesson;
 mod logits;
 mod map;
 mod pack;
 mod png;
+mod ranking;
 mod scene;
 mod scores;
 mod statistics;
@@ -28,8 +31,10 @@ pub use colour::{Ground, Rgb, colour};
 pub use escape::{escape, script_json};
 pub use layer::LayerView;
 pub use lens::{Depth, Guess, Reading, Residuals, lens};
+pub use lesson::{Focus, Lesson, MOST_WORDS, lesson};
 pub use map::Map;
 pub use png::png;
+pub use ranking::ranking;
 pub use scores::{HeadScores, LOCAL, Scores, Trial, score};
 pub use statistics::{Spread, Statistics};
 pub use summary::{LayerGroup, Summary};

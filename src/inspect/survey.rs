@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::scores::{HeadScores, Trial, score};
+use super::tokens::title;
 use super::worth::{Bench, Instead, Worth, least_first, shuffled};
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -102,13 +103,8 @@ pub fn survey(
         add(&mut heads, scored, 1.0 / texts.len() as f64);
         progress()?;
     }
-    let mut found = Survey {
-        name: model.name.clone(),
-        heads,
-        worths: Vec::new(),
-        loss: None,
-        curves: Vec::new(),
-    };
+    let mut found =
+        Survey { name: title(model), heads, worths: Vec::new(), loss: None, curves: Vec::new() };
     if let Some(instead) = questions.ablate {
         let bench = Bench::new(&model.decoder, &questions.text)?;
         found.loss = Some(bench.loss);

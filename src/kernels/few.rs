@@ -56,15 +56,25 @@ per_isa! {
         = gated_of
 }
 
+// No closures around kernels: one is compiled without the instructions of the function around it,
+// and where it is too large to be inlined, each instruction in it becomes a call.
+
 #[inline(always)]
 unsafe fn products_of<L: Lanes>(part: &Part, input: &Input, tiles: Range<usize>) {
+    macro_rules! rows {
+        ($m:literal) => {
+            for t in tiles {
+                write::<L, $m>(part, t, dot::<L, $m>(part, input, t));
+            }
+        };
+    }
     // SAFETY: the caller's.
     unsafe {
         match input.rows {
-            1 => each::<L, 1>(part, tiles, |t| dot::<L, 1>(part, input, t)),
-            2 => each::<L, 2>(part, tiles, |t| dot::<L, 2>(part, input, t)),
-            3 => each::<L, 3>(part, tiles, |t| dot::<L, 3>(part, input, t)),
-            _ => each::<L, 4>(part, tiles, |t| dot::<L, 4>(part, input, t)),
+            1 => rows!(1),
+            2 => rows!(2),
+            3 => rows!(3),
+            _ => rows!(4),
         }
     }
 }
@@ -79,13 +89,13 @@ unsafe fn gated_of<L: Lanes>(
 ) {
     macro_rules! rows {
         ($m:literal) => {
-            each::<L, $m>(gate, tiles, |t| {
+            for t in tiles {
                 let (mut a, b) = (dot::<L, $m>(gate, input, t), dot::<L, $m>(up, input, t));
                 for m in 0..$m {
                     a[m] = L::mul(activate::<L>(activation, a[m]), b[m]);
                 }
-                a
-            })
+                write::<L, $m>(gate, t, a);
+            }
         };
     }
     // SAFETY: the caller's.
@@ -99,26 +109,19 @@ unsafe fn gated_of<L: Lanes>(
     }
 }
 
-/// Writes what `tile` answers for each tile.
+/// Writes one tile's outputs.
 #[inline(always)]
-unsafe fn each<L: Lanes, const M: usize>(
-    part: &Part,
-    tiles: Range<usize>,
-    tile: impl Fn(usize) -> [L::F; M],
-) {
-    for t in tiles {
-        let sums = tile(t);
-        for (m, sums) in sums.into_iter().enumerate() {
-            // SAFETY: row `m` has `n` outputs, of which this tile has sixteen, the last one fewer.
-            unsafe {
-                let to = part.out.add(m * part.n + t * ROWS);
-                if (t + 1) * ROWS <= part.n {
-                    L::store(to, sums);
-                } else {
-                    let mut all = [0f32; ROWS];
-                    L::store(all.as_mut_ptr(), sums);
-                    to.copy_from_nonoverlapping(all.as_ptr(), part.n - t * ROWS);
-                }
+unsafe fn write<L: Lanes, const M: usize>(part: &Part, t: usize, sums: [L::F; M]) {
+    for m in 0..M {
+        // SAFETY: row `m` has `n` outputs, of which this tile has sixteen, the last one fewer.
+        unsafe {
+            let to = part.out.add(m * part.n + t * ROWS);
+            if (t + 1) * ROWS <= part.n {
+                L::store(to, sums[m]);
+            } else {
+                let mut all = [0f32; ROWS];
+                L::store(all.as_mut_ptr(), sums[m]);
+                to.copy_from_nonoverlapping(all.as_ptr(), part.n - t * ROWS);
             }
         }
     }

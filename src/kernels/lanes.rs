@@ -41,8 +41,41 @@ pub(super) trait Lanes: Copy {
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The greatest lane.
     unsafe fn greatest(a: Self::F) -> f32;
+    /// The sum of all lanes.
+    unsafe fn total(a: Self::F) -> f32;
     /// Sixteen f16, widened.
     unsafe fn load_f16(from: *const u8) -> Self::F;
+    /// Sixteen bf16, widened.
+    unsafe fn load_bf16(from: *const u8) -> Self::F;
+    /// Rows become columns.
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self::F; 16]) -> [Self::F; 16] {
+        let (mut from, mut to) = ([[0f32; 16]; 16], [[0f32; 16]; 16]);
+        for (to, row) in from.iter_mut().zip(rows) {
+            // SAFETY: sixteen numbers each; the caller has the instructions.
+            unsafe { Self::store(to.as_mut_ptr(), row) };
+        }
+        for (i, row) in from.iter().enumerate() {
+            for (j, number) in row.iter().enumerate() {
+                to[j][i] = *number;
+            }
+        }
+        // SAFETY: as above.
+        to.map(|row| unsafe { Self::load(row.as_ptr()) })
+    }
+    /// Each row's sum, in the row's lane.
+    #[inline(always)]
+    unsafe fn sums(rows: [Self::F; 16]) -> Self::F {
+        // SAFETY: arithmetic only; the caller has the instructions.
+        unsafe {
+            let [first, rest @ ..] = Self::transpose(rows);
+            let mut sum = first;
+            for column in rest {
+                sum = Self::add(sum, column);
+            }
+            sum
+        }
+    }
 
     unsafe fn load_i(from: *const u8) -> Self::I;
     unsafe fn store_i(to: *mut u8, a: Self::I);

@@ -6,6 +6,7 @@
 mod activations;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod attention;
 mod blocks;
 mod elementwise;
 mod few;
@@ -22,8 +23,10 @@ mod plainly;
 mod pool;
 mod product;
 mod quads;
+mod stream;
 mod unary;
 
+pub use attention::{Attending, attend};
 pub use elementwise::activate_times;
 pub use fill::Packer;
 pub use format::Format;
@@ -34,4 +37,5 @@ pub(crate) use plainly::offering;
 pub use plainly::plainly;
 pub use pool::{set_threads, threads};
 pub use product::{gated, products};
+pub use stream::{Bandwidth, bandwidth, streamed};
 pub use unary::Activation;

@@ -13,12 +13,20 @@ use super::quads::{BLOCKS, HALVES, MINIMUM, OFFSET, quads};
 /// them stays in the caches.
 const DEPTH: usize = 512;
 
-/// Rows of f32, (count, width).
+/// Rows of f32, (count, width), `pitch` numbers from one to the next.
 #[derive(Clone, Copy)]
 pub(super) struct Left {
     pub(super) x: *const f32,
     pub(super) rows: usize,
     pub(super) width: usize,
+    pub(super) pitch: usize,
+}
+
+/// Panels, 1 or, where lanes are wide, 2 of them, each of as many rows of sixteen as the left is wide, `pitch` apart.
+pub(super) struct Right {
+    pub(super) panels: [*const f32; 2],
+    pub(super) count: usize,
+    pub(super) pitch: usize,
 }
 
 // SAFETY: the numbers are only read.
@@ -54,7 +62,7 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
                 true => (part.out.add(first * ROWS), part.n),
                 false => (edge.as_mut_ptr(), columns * ROWS),
             };
-            multiply::<L>(left, panels, ROWS, count, out, stride);
+            multiply::<L>(left, &Right { panels, count, pitch: ROWS }, out, stride, false);
             if !whole {
                 let width = part.n - first * ROWS;
                 for (row, edge) in edge.chunks(columns * ROWS).enumerate() {
@@ -66,16 +74,16 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
     }
 }
 
-/// `out = left · panels`: `count` panels, 1 or 2, each of `width` rows of sixteen, `pitch` apart.
+/// `out = left · right`, or, with `add`, that onto what `out` holds.
 #[inline(always)]
 pub(super) unsafe fn multiply<L: Lanes>(
     left: &Left,
-    panels: [*const f32; 2],
-    pitch: usize,
-    count: usize,
+    right: &Right,
     out: *mut f32,
     stride: usize,
+    add: bool,
 ) {
+    let &Right { panels, count, pitch } = right;
     for start in (0..left.width).step_by(DEPTH) {
         let depth = DEPTH.min(left.width - start);
         let mut row = 0;
@@ -83,14 +91,14 @@ pub(super) unsafe fn multiply<L: Lanes>(
             // SAFETY: the blocks lie within their matrices.
             unsafe {
                 let block = Block {
-                    x: left.x.add(row * left.width + start),
-                    x_pitch: left.width,
+                    x: left.x.add(row * left.pitch + start),
+                    x_pitch: left.pitch,
                     panels: panels.map(|p| p.add(start * pitch)),
                     pitch,
                     depth,
                     out: out.add(row * stride),
                     stride,
-                    add: start > 0,
+                    add: add || start > 0,
                 };
                 row += match (L::WIDE && count == 2, left.rows - row) {
                     (true, 12..) => block.run::<L, 12, 2>(),

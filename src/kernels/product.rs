@@ -15,6 +15,7 @@ use super::memory::{plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
 use super::pool::{share, threads};
+use super::stream;
 use super::unary::Activation;
 use crate::error::Result;
 
@@ -118,8 +119,10 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
         return;
     }
     let isa = Isa::current();
+    stream::count(weights.iter().map(|w| w.bytes()).sum());
     let rows = Rows::new(x, k, weights[0].groups);
-    let left = Left { x: rows.as_slice().as_ptr(), rows: x.len() / k, width: rows.width };
+    let (count, width) = (x.len() / k, rows.width);
+    let left = Left { x: rows.as_slice().as_ptr(), rows: count, width, pitch: width };
     let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
     let tiles = weights.iter().map(|w| w.tiles()).sum();
     #[cfg(target_arch = "x86_64")]
@@ -150,13 +153,13 @@ fn few(
     outs: &[*mut f32],
     work: impl Fn(Isa, &[Part], &Input, Range<usize>) + Sync,
 ) {
-    let isa = Isa::current();
-    let groups = weights[0].groups;
+    let (isa, groups) = (Isa::current(), weights[0].groups);
     let paired = outs.len() == 2 && outs[0] == outs[1];
     let tiles: usize =
         weights.iter().take(if paired { 1 } else { usize::MAX }).map(|w| w.tiles()).sum();
     let bytes: usize = weights.iter().map(|w| w.bytes()).sum();
     for (i, x) in x.chunks(few::MOST * k).enumerate() {
+        stream::count(bytes);
         let rows = Rows::new(x, k, groups);
         let quantised = match weights.iter().any(|w| w.format.is_quantised()) {
             true => Quantised::new(isa, rows.as_slice()),

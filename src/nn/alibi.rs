@@ -13,12 +13,19 @@ use crate::spec::Alibi;
 #[derive(Debug)]
 pub(crate) struct AlibiBias {
     alibi: Alibi,
+    slopes: Vec<f32>, // the scale in them
     grown: Grown,
 }
 
 impl AlibiBias {
     pub(crate) fn new(alibi: &Alibi) -> Self {
-        Self { alibi: alibi.clone(), grown: Grown::default() }
+        let slopes = alibi.slopes.iter().map(|slope| (alibi.scale * slope) as f32).collect();
+        Self { alibi: alibi.clone(), slopes, grown: Grown::default() }
+    }
+
+    /// What the bias grows by from key to key, a number a head; `None` where it is a staircase.
+    pub(crate) fn slopes(&self) -> Option<&[f32]> {
+        (!self.alibi.rounded).then_some(&self.slopes)
     }
 
     /// `scale · slope · (key − query)`, (1 | batch, heads, seq, keys), where the last query stands

@@ -14,6 +14,7 @@ use super::position::{Growth, Rotary};
 use super::probe::Site;
 use super::step::Step;
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::{self, QkNorm};
 use crate::weights::{Param, Weights};
 
@@ -83,7 +84,7 @@ impl Attention {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor, layer: usize, step: &mut Step<'_>) -> Result<Tensor> {
-        let (batch, seq, _) = x.dims3()?;
+        let (_, seq, _) = x.dims3()?;
         let [q, k, v] = Linear::forward_all([&self.query, &self.key, &self.value], x)?; // (batch, seq, heads · head_dim)
         let q = self.heads(q, self.spec.n_heads, &self.query_norm)?; // (batch, heads, seq, head_dim)
         let k = self.heads(k, self.spec.n_kv_heads, &self.key_norm)?; // (batch, kv_heads, seq, head_dim)
@@ -101,13 +102,59 @@ impl Attention {
             Some(cache) => cache.append(layer, &k, &v)?, // (batch, kv_heads, keys, head_dim)
             None => (k.contiguous()?, v.contiguous()?),
         };
-        let (first, keys) = step.masks.reach(self.spec.window);
-        let (k, v) = (k.narrow(2, first, keys)?, v.narrow(2, first, keys)?);
-        let scoring = self.scoring(seq, keys, x.device(), step)?;
-        let z = attend(&q, &k, &v, &scoring, &mut step.listener)?;
+        let z = match self.offered(&q, &k, &v, step)? {
+            Some(z) => z,
+            None => self.attended(&q, &k, &v, step)?,
+        };
         let z = step.listener.see(Site::Z, z)?; // (batch, heads, seq, head_dim)
+        self.merge(&z)
+    }
+
+    /// Heads side by side, projected.
+    ///
+    /// # Shapes
+    /// (batch, heads, seq, head_dim) → (batch, seq, dim)
+    pub(super) fn merge(&self, z: &Tensor) -> Result<Tensor> {
+        let (batch, _, seq, _) = z.dims4()?;
         let merged = z.transpose(1, 2)?.reshape((batch, seq, ()))?; // (batch, seq, heads · head_dim)
         self.out.forward(&merged)
+    }
+
+    /// By the definition.
+    fn attended(&self, q: &Tensor, k: &Tensor, v: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
+        let (first, keys) = step.masks.reach(self.spec.window);
+        let (k, v) = (k.narrow(2, first, keys)?, v.narrow(2, first, keys)?);
+        let scoring = self.scoring(q.dim(2)?, keys, q.device(), step)?;
+        attend(q, &k, &v, &scoring, &mut step.listener)
+    }
+
+    /// Without scores that anyone could see, where nobody wants to.
+    fn offered(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        step: &Step<'_>,
+    ) -> Result<Option<Tensor>> {
+        let slopes = match &self.place {
+            Place::Alibi(alibi) => match alibi.slopes() {
+                Some(slopes) => Some(slopes),
+                None => return Ok(None), // a staircase
+            },
+            Place::Rotary(_) | Place::Nowhere => None,
+        };
+        if step.listener.hears(Site::Scores) || step.listener.hears(Site::Pattern) {
+            return Ok(None);
+        }
+        let how = kernels::Attending {
+            scale: self.spec.scale,
+            softcap: self.spec.softcap,
+            slopes,
+            sinks: self.sinks.as_ref(),
+            window: self.spec.window,
+            padding: step.masks.padding(),
+        };
+        kernels::attend(q, k, v, &how)
     }
 
     /// The scores and weights of some queries once more, see [`Rows`].

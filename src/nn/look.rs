@@ -34,6 +34,17 @@ impl Decoder {
         self.attention(layer)?.look(q, k, first)
     }
 
+    /// What a layer's output projection makes of heads' weighted sums (site `z`), its bias included.
+    ///
+    /// # Shapes
+    /// (batch, heads, seq, head_dim) → (batch, seq, dim)
+    ///
+    /// # Errors
+    /// No such layer; shapes that do not fit.
+    pub fn merge(&self, layer: usize, z: &Tensor) -> Result<Tensor> {
+        self.attention(layer)?.merge(z)
+    }
+
     /// Logits of a residual stream, as if the last block had left it: the final norm, then the
     /// head.
     ///

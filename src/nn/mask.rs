@@ -33,6 +33,11 @@ impl Masks {
         Self { start, seq, padding, hidden, device, made: HashMap::new() }
     }
 
+    /// Slots at each row's start that hold nothing; one 0 where no row has any.
+    pub(crate) fn padding(&self) -> &[usize] {
+        &self.padding
+    }
+
     /// The keys that the queries can see at all, as first and count: a single query's window is a
     /// cut of the keys and needs no mask.
     pub(crate) fn reach(&self, window: Option<usize>) -> (usize, usize) {

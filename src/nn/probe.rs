@@ -167,6 +167,12 @@ impl<'a> Listener<'a> {
         self.layer = layer;
     }
 
+    /// Will anyone look at `site` here?
+    pub(crate) fn hears(&self, site: Site) -> bool {
+        let at = At { layer: self.layer, site };
+        self.probe.as_ref().is_some_and(|probe| probe.wants(at))
+    }
+
     /// Announces `x`, and gives it back as the probe leaves it.
     pub(crate) fn see(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
         let at = At { layer: self.layer, site };

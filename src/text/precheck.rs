@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for LongestKey {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LongestKey, A::Error> {
                 let mut longest = 0;
                 while let Some((text, IgnoredAny)) = map.next_entry::<Text, _>()? {
-                    longest = longest.max(text.bytes);
+                    longest = longest.max(text.0);
                 }
                 Ok(LongestKey(longest))
             }
@@ -102,11 +102,7 @@ impl<'de> Deserialize<'de> for LongestMerge {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LongestMerge, A::Error> {
                 let mut found = LongestMerge { shortest_right: usize::MAX, ..Default::default() };
-                while let Some(merge) = seq.next_element::<Merge>()? {
-                    let (left, right) = match merge {
-                        Merge::Pair(left, right) => (left.bytes, right.bytes),
-                        Merge::Line(text) => (text.before_space, text.after_space),
-                    };
+                while let Some(Merge(left, right)) = seq.next_element()? {
                     found.count += 1;
                     found.longest = found.longest.max(left + right);
                     found.shortest_right = found.shortest_right.min(right);
@@ -118,19 +114,39 @@ impl<'de> Deserialize<'de> for LongestMerge {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Pair(Text, Text),
-    Line(Text),
+/// The lengths of a merge's two tokens, which stand in a list or around a space.
+struct Merge(usize, usize);
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Merge;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a merge")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+                let (before, after) = text.split_once(' ').unwrap_or((text, ""));
+                Ok(Merge(before.len(), after.len()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
+                let mut token = |index| {
+                    let text = seq.next_element::<Text>()?;
+                    text.ok_or_else(|| serde::de::Error::invalid_length(index, &"two tokens"))
+                };
+                let merge = Merge(token(0)?.0, token(1)?.0);
+                match seq.next_element::<IgnoredAny>()? {
+                    Some(_) => Err(serde::de::Error::invalid_length(3, &"two tokens")),
+                    None => Ok(merge),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
 }
 
-/// A string's length in bytes, as a whole and around its first space.
-struct Text {
-    bytes: usize,
-    before_space: usize,
-    after_space: usize,
-}
+/// A string's length in bytes.
+struct Text(usize);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -141,8 +157,7 @@ impl<'de> Deserialize<'de> for Text {
                 f.write_str("a token")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
-                let (before, after) = text.split_once(' ').unwrap_or((text, ""));
-                Ok(Text { bytes: text.len(), before_space: before.len(), after_space: after.len() })
+                Ok(Text(text.len()))
             }
         }
         deserializer.deserialize_str(Visit)

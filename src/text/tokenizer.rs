@@ -40,8 +40,7 @@ impl Tokenizer {
         // padded nor cut, as in transformers.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::Tokenizer(format!("{origin}: {e}")))?;
-        let vocab_size = inner.get_vocab(true).values().map(|&id| id as usize + 1).max();
-        let vocab_size = vocab_size
+        let vocab_size = vocab_size(&inner)
             .ok_or_else(|| Error::Tokenizer(format!("{origin}: the vocabulary is empty")))?;
         let decoding = Decoding::of(inner.get_decoder());
         let mut tokenizer = Self {
@@ -175,5 +174,17 @@ impl Tokenizer {
         } else {
             Err(Error::TokenId { id, vocab_size: self.vocab_size })
         }
+    }
+}
+
+/// One more than the greatest id; `None` where there is none.
+fn vocab_size(inner: &tokenizers::Tokenizer) -> Option<usize> {
+    // As many tokens as ids up to there: no other can be left. (A copy of the vocabulary takes
+    // milliseconds.)
+    let count = inner.get_vocab_size(true);
+    let dense = |id| u32::try_from(id).is_ok_and(|id| inner.id_to_token(id).is_some());
+    match count > 0 && (0..count).all(dense) {
+        true => Some(count),
+        false => inner.get_vocab(true).values().map(|&id| id as usize + 1).max(),
     }
 }

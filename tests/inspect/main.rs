@@ -8,6 +8,7 @@ mod common;
 mod browser;
 mod built;
 mod commands;
+mod lessons;
 mod pictures;
 mod viewer;
 

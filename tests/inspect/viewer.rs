@@ -83,6 +83,15 @@ fn lines_follow_the_pointer_and_keys_lead_everywhere() {
     let (ninth, said) =
         (drawn(&browser), browser.value("document.getElementById('readout').textContent"));
     assert!(ninth != all && said.as_str().unwrap().contains("looks at"), "{said}");
+    // A line begins and ends beside its tokens.
+    let apart = browser.value(
+        "(() => { const middle = (box) => (box.top + box.bottom) / 2; \
+         const of = (side) => middle(document.querySelector(`.${side} li:nth-child(9) button`).getBoundingClientRect()); \
+         const flat = [...document.querySelectorAll('.lines path')].map((x) => x.getBoundingClientRect()).filter((x) => x.height < 1); \
+         return flat.map((x) => Math.max(Math.abs(middle(x) - of('queries')), Math.abs(middle(x) - of('keys')))); })()",
+    );
+    let apart = apart.as_array().unwrap();
+    assert!(!apart.is_empty() && apart.iter().all(|x| x.as_f64().unwrap() < 2.0), "{apart:?}");
     browser.point(".keys li:nth-child(4) button");
     browser.until("document.getElementById('readout').textContent.includes('is looked at by')");
     assert_ne!(drawn(&browser), ninth);

@@ -103,9 +103,22 @@ impl Lanes for Avx2 {
         _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)))
     }
     #[inline(always)]
+    unsafe fn total(a: F) -> f32 {
+        let a = _mm256_add_ps(a.0, a.1);
+        let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+        let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+        _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
+    }
+    #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> F {
         let (a, b) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(16).cast()));
         (_mm256_cvtph_ps(a), _mm256_cvtph_ps(b))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u8) -> F {
+        let (a, b) = (_mm_loadu_si128(from.cast()), _mm_loadu_si128(from.add(16).cast()));
+        let wide = |a| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(a)));
+        (wide(a), wide(b))
     }
     #[inline(always)]
     unsafe fn load_i(from: *const u8) -> I {

@@ -8,6 +8,34 @@ use super::Lanes;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
 
+/// The lower pairs of numbers of each quarter of `a` and `b`.
+#[inline(always)]
+fn low_pairs(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: only reached where the processor has AVX-512, as all of `Lanes` here.
+    unsafe { _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))) }
+}
+
+/// The upper ones.
+#[inline(always)]
+fn high_pairs(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: as above.
+    unsafe { _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))) }
+}
+
+/// Quarters 0 and 2 of `a` and of `b`.
+#[inline(always)]
+fn even_quarters(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: as above.
+    unsafe { _mm512_shuffle_f32x4::<0x88>(a, b) }
+}
+
+/// Quarters 1 and 3.
+#[inline(always)]
+fn odd_quarters(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: as above.
+    unsafe { _mm512_shuffle_f32x4::<0xdd>(a, b) }
+}
+
 #[allow(unsafe_op_in_unsafe_fn, reason = "see lanes.rs: each method is unsafe as a whole")]
 impl Lanes for Avx512 {
     type F = __m512;
@@ -59,8 +87,53 @@ impl Lanes for Avx512 {
         _mm512_reduce_max_ps(a)
     }
     #[inline(always)]
+    unsafe fn total(a: __m512) -> f32 {
+        _mm512_reduce_add_ps(a)
+    }
+    #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> __m512 {
         _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u8) -> __m512 {
+        let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+    }
+    #[inline(always)]
+    unsafe fn transpose(rows: [__m512; 16]) -> [__m512; 16] {
+        // Within 128 bits first: then vector 4k + c holds, in its quarter q, the numbers of
+        // column 4q + c in rows 4k to 4k + 3.
+        let mut fours = rows;
+        for four in fours.chunks_exact_mut(4) {
+            let (a, b) =
+                (_mm512_unpacklo_ps(four[0], four[1]), _mm512_unpackhi_ps(four[0], four[1]));
+            let (c, d) =
+                (_mm512_unpacklo_ps(four[2], four[3]), _mm512_unpackhi_ps(four[2], four[3]));
+            (four[0], four[1]) = (low_pairs(a, c), high_pairs(a, c));
+            (four[2], four[3]) = (low_pairs(b, d), high_pairs(b, d));
+        }
+        let mut out = rows;
+        for c in 0..4 {
+            let [a, b, e, f] = [fours[c], fours[4 + c], fours[8 + c], fours[12 + c]];
+            let (even, odd) = (even_quarters(a, b), odd_quarters(a, b));
+            let (even2, odd2) = (even_quarters(e, f), odd_quarters(e, f));
+            out[c] = even_quarters(even, even2);
+            out[8 + c] = odd_quarters(even, even2);
+            out[4 + c] = even_quarters(odd, odd2);
+            out[12 + c] = odd_quarters(odd, odd2);
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn sums(rows: [__m512; 16]) -> __m512 {
+        let mut fours = [rows[0]; 4];
+        for (sum, four) in fours.iter_mut().zip(rows.chunks_exact(4)) {
+            let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (a, b) = (pair(four[0], four[1]), pair(four[2], four[3]));
+            *sum = _mm512_add_ps(low_pairs(a, b), high_pairs(a, b));
+        }
+        let join = |a, b| _mm512_add_ps(even_quarters(a, b), odd_quarters(a, b));
+        join(join(fours[0], fours[1]), join(fours[2], fours[3]))
     }
     #[inline(always)]
     unsafe fn load_i(from: *const u8) -> __m512i {

@@ -1,6 +1,6 @@
 //! Lanes in plain Rust: the portable path, and the definition of every method. No intrinsics here.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::Lanes;
 
@@ -90,8 +90,16 @@ impl Lanes for Scalar {
         a.iter().fold(f32::NEG_INFINITY, |m, a| m.max(*a))
     }
     #[inline(always)]
+    unsafe fn total(a: Self::F) -> f32 {
+        a.iter().sum()
+    }
+    #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> Self::F {
         map(from.cast::<[u16; 16]>().read_unaligned(), |bits| f16::from_bits(bits).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u8) -> Self::F {
+        map(from.cast::<[u16; 16]>().read_unaligned(), |bits| bf16::from_bits(bits).to_f32())
     }
     #[inline(always)]
     unsafe fn load_i(from: *const u8) -> Self::I {

@@ -20,6 +20,7 @@ async function linesView(main) {
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("viewBox", `0 0 100 ${count * ROW}`);
   svg.setAttribute("preserveAspectRatio", "none");
+  svg.style.height = `${count * ROW}px`;
   const list = (side) => make("ol", { class: side, "aria-label": side === "queries" ? "Who looks" : "At what" },
     ...tokens.map((_, at) => make("li", {}, make("button", {
       type: "button", "aria-pressed": false, "data-at": at,

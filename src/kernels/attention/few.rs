@@ -1,0 +1,114 @@
+//! A few queries meet keys, and their weights values: each row of the cache is loaded once for all
+//! of them. Which keys, and what becomes of the products, is `one.rs`'s affair.
+
+use super::super::lanes::Lanes;
+use super::Rows;
+use super::one::STRETCH;
+
+pub(super) const F32: u8 = 0;
+pub(super) const BF16: u8 = 1;
+pub(super) const F16: u8 = 2;
+
+#[inline(always)]
+unsafe fn load<L: Lanes, const KIND: u8>(row: *const u8, vector: usize) -> L::F {
+    // SAFETY: the caller's: the row has so many vectors.
+    unsafe {
+        match KIND {
+            F32 => L::load(row.cast::<f32>().add(vector * 16)),
+            BF16 => L::load_bf16(row.add(vector * 32)),
+            _ => L::load_f16(row.add(vector * 32)),
+        }
+    }
+}
+
+/// The products of R queries with all keys; answers R.
+#[inline(always)]
+pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
+    q: *const f32,
+    k: Rows,
+    count: usize,
+    vectors: usize,
+    to: *mut f32,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        for first in (0..count).step_by(16) {
+            let mut products = [[L::splat(0.0); 16]; R];
+            for i in 0..16.min(count - first) {
+                let row = k.row(first + i);
+                let mut sums = [L::splat(0.0); R];
+                for vector in 0..vectors {
+                    let key = load::<L, KIND>(row, vector);
+                    for (r, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::fma(key, L::load(q.add((r * vectors + vector) * 16)), *sum);
+                    }
+                }
+                for (products, sum) in products.iter_mut().zip(sums) {
+                    products[i] = sum;
+                }
+            }
+            for (r, products) in products.into_iter().enumerate() {
+                L::store(to.add(r * STRETCH + first), L::sums(products));
+            }
+        }
+        R
+    }
+}
+
+/// The weighted sums of all values for R queries; answers R.
+#[inline(always)]
+pub(super) unsafe fn gather<L: Lanes, const KIND: u8, const R: usize>(
+    weights: *const f32,
+    v: Rows,
+    count: usize,
+    vectors: usize,
+    to: *mut f32,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut vector = 0;
+        while vector < vectors {
+            let to = to.add(vector * 16);
+            vector += match vectors - vector {
+                4.. if L::WIDE => add_up::<L, KIND, R, 4>(weights, v, count, vector, vectors, to),
+                _ => add_up::<L, KIND, R, 1>(weights, v, count, vector, vectors, to),
+            };
+        }
+        R
+    }
+}
+
+/// C vectors of them, from number `vector` on; answers C.
+#[inline(always)]
+unsafe fn add_up<L: Lanes, const KIND: u8, const R: usize, const C: usize>(
+    weights: *const f32,
+    v: Rows,
+    count: usize,
+    vector: usize,
+    vectors: usize,
+    to: *mut f32,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[L::splat(0.0); C]; R];
+        for key in 0..count {
+            let row = v.row(key);
+            let mut values = [L::splat(0.0); C];
+            for (c, value) in values.iter_mut().enumerate() {
+                *value = load::<L, KIND>(row, vector + c);
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let weight = L::splat(*weights.add(r * STRETCH + key));
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = L::fma(value, weight, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (c, sum) in sums.into_iter().enumerate() {
+                L::store(to.add((r * vectors + c) * 16), sum);
+            }
+        }
+        C
+    }
+}
