@@ -12,8 +12,8 @@ class Case:
     json: dict = field(default_factory=dict)  # keys set in config.json itself
     drop: tuple = ()  # keys taken out of config.json
     stored: str = "bf16"
-    lengths: tuple = (1, 7, 20)
-    trace: int = 10  # length of the traced prompt
+    lengths: tuple = (1, 20)
+    trace: int = 6  # length of the traced prompt
     shard: str | None = None  # a size above which weights go to another file
     pickled: bool = False  # pytorch_model.bin instead of safetensors
     stacked: bool = False  # experts in one tensor, as transformers 5 has them in memory
@@ -26,14 +26,17 @@ class Case:
 
 IDS = {"bos_token_id": 1, "eos_token_id": 2}
 SMALL = IDS | dict(
-    vocab_size=61,
+    vocab_size=41,
     hidden_size=32,
-    intermediate_size=48,
+    intermediate_size=24,
     num_hidden_layers=2,
     num_attention_heads=4,
     max_position_embeddings=64,
 )
-GPT2 = IDS | dict(vocab_size=61, n_embd=32, n_layer=2, n_head=4, n_positions=24)
+GPT2 = IDS | dict(vocab_size=41, n_embd=32, n_layer=2, n_head=4, n_positions=24)
+# Where nothing differs between layers, one is enough.
+ONE = dict(num_hidden_layers=1)
+ONE_GPT2 = dict(n_layer=1)
 # Two heads of 16 have eight frequencies to scale; a small base makes all of them matter within 24 positions.
 ROPE = SMALL | dict(num_attention_heads=2, num_key_value_heads=1, head_dim=16)
 
@@ -48,7 +51,7 @@ LLAMA_JSON = {"pretraining_tp": 1}
 
 CASES = {
     "gpt2": [
-        Case("small", GPT2, "v4", json=GPT2_JSON, drop=("dtype", "torch_dtype", "n_inner"), stored="f32", lengths=(1, 7, 24)),
+        Case("small", GPT2, "v4", json=GPT2_JSON, drop=("dtype", "torch_dtype", "n_inner"), lengths=(1, 24)),
         Case(
             "switches",
             GPT2
@@ -57,31 +60,37 @@ CASES = {
                 n_inner=40,
                 activation_function="relu",
                 tie_word_embeddings=False,
-                vocab_size=67,
+                vocab_size=47,
                 layer_norm_epsilon=1e-3,
             ),
         ),
         Case("unscaled", GPT2 | dict(scale_attn_weights=False, n_layer=1, n_head=2, activation_function="gelu")),
-        Case("pickled", GPT2 | dict(reorder_and_upcast_attn=True), "v4", json=GPT2_JSON, pickled=True),
+        Case("pickled", GPT2 | ONE_GPT2 | dict(reorder_and_upcast_attn=True), "v4", json=GPT2_JSON, pickled=True),
     ],
     "llama": [
-        Case("tied_gqa", SMALL | dict(num_key_value_heads=2, tie_word_embeddings=True), "v4", json=LLAMA_JSON),
-        Case("untied_mha", SMALL | rope(theta=500000.0)),
+        Case(
+            "tied_gqa",
+            SMALL | dict(num_key_value_heads=2, tie_word_embeddings=True, vocab_size=61, intermediate_size=48),
+            "v4",
+            json=LLAMA_JSON,
+        ),
+        Case("untied_mha", SMALL | rope(theta=500000.0) | ONE),
         Case(
             "wide_heads_mqa",
-            SMALL | dict(num_key_value_heads=1, head_dim=12, rms_norm_eps=1e-2, hidden_act="gelu"),
+            SMALL | dict(num_key_value_heads=1, head_dim=12, rms_norm_eps=1e-2, hidden_act="gelu") | ONE,
             "v4",
             stored="f32",
         ),
-        Case("biases", SMALL | dict(num_key_value_heads=2, attention_bias=True, mlp_bias=True), stored="f16"),
-        Case("one_layer", SMALL | dict(num_hidden_layers=1, vocab_size=53, num_attention_heads=1), "v4"),
-        Case("sharded", SMALL | dict(num_key_value_heads=2), shard="20KB"),
-        Case("linear", ROPE | rope("linear", 100.0, factor=4.0), "v4", "type"),
+        Case("biases", SMALL | dict(num_key_value_heads=2, attention_bias=True, mlp_bias=True) | ONE, stored="f16"),
+        Case("one_layer", SMALL | dict(num_hidden_layers=1, vocab_size=37, num_attention_heads=1), "v4"),
+        Case("sharded", SMALL | dict(num_key_value_heads=2), shard="15KB"),
+        Case("linear", ROPE | rope("linear", 100.0, factor=4.0) | ONE, "v4", "type"),
         Case(
             "dynamic",
-            ROPE | rope("dynamic", 100.0, factor=4.0) | dict(max_position_embeddings=8),
+            ROPE | rope("dynamic", 100.0, factor=4.0) | dict(max_position_embeddings=8) | ONE,
             "v4",
             cache_differs=True,
+            trace=9,
         ),
         Case(
             "llama3",
@@ -93,7 +102,8 @@ CASES = {
                 low_freq_factor=0.5,
                 high_freq_factor=2.0,
                 original_max_position_embeddings=16,
-            ),
+            )
+            | ONE,
             "v4",
         ),
         Case(
@@ -115,7 +125,8 @@ CASES = {
                 mscale=0.7,
                 mscale_all_dim=1.4,
                 truncate=False,
-            ),
+            )
+            | ONE,
         ),
         Case(
             "longrope",
@@ -126,8 +137,10 @@ CASES = {
                 short_factor=[1.0, 1.05, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0],
                 long_factor=[1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0],
                 original_max_position_embeddings=8,
-            ),
+            )
+            | ONE,
             lengths=(1, 7, 8, 9, 20),
+            trace=9,
             cache_differs=True,
         ),
         Case(
@@ -142,15 +155,14 @@ CASES = {
                 long_factor=[1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0],
                 original_max_position_embeddings=8,
             )
-            | dict(num_hidden_layers=1),
+            | ONE,
             "v4",
-            trace=7,
             cache_differs=True,
         ),
     ],
     "mistral": [
-        Case("window", SMALL | dict(num_key_value_heads=2, sliding_window=5), "v4"),
-        Case("no_window", SMALL | dict(num_key_value_heads=1, head_dim=16, sliding_window=None) | rope(theta=1e6)),
+        Case("window", SMALL | dict(num_key_value_heads=2, sliding_window=5), "v4", trace=8),
+        Case("no_window", SMALL | dict(num_key_value_heads=1, head_dim=16, sliding_window=None) | rope(theta=1e6) | ONE, trace=8),
         Case(
             "window_tied",
             SMALL | dict(num_key_value_heads=4, sliding_window=3, tie_word_embeddings=True, num_hidden_layers=1),
@@ -164,7 +176,6 @@ CASES = {
             SMALL | dict(num_key_value_heads=2, sliding_window=4, max_window_layers=1, tie_word_embeddings=True),
             "v4",
             json={"sliding_window": 4},
-            stored="f32",
         ),
         Case(
             "window_from_layer",
@@ -177,7 +188,7 @@ CASES = {
             "layer_types",
             ROPE
             | rope("yarn", 100.0, factor=4.0, original_max_position_embeddings=16)
-            | dict(num_key_value_heads=2, use_sliding_window=True, sliding_window=6, max_window_layers=28)
+            | dict(num_key_value_heads=2, use_sliding_window=True, sliding_window=5, max_window_layers=28)
             | dict(layer_types=["sliding_attention", "full_attention"]),
         ),
     ],
@@ -186,12 +197,11 @@ CASES = {
             "tied",
             SMALL | dict(num_key_value_heads=1, head_dim=12, tie_word_embeddings=True) | rope(theta=1e6),
             "v4",
-            stored="f32",
         ),
         Case(
             "biases_window",
             SMALL
-            | dict(num_key_value_heads=2, head_dim=8, attention_bias=True, vocab_size=59)
+            | dict(num_key_value_heads=2, head_dim=8, attention_bias=True, vocab_size=43)
             | dict(use_sliding_window=True, sliding_window=4, max_window_layers=0, rms_norm_eps=1e-2)
             | dict(layer_types=["full_attention", "sliding_attention"]),
         ),
@@ -205,7 +215,7 @@ CASES = {
         Case(
             "sequential",
             SMALL
-            | dict(use_parallel_residual=False, hidden_act="gelu_new", attention_bias=False, vocab_size=67)
+            | dict(use_parallel_residual=False, hidden_act="gelu_new", attention_bias=False, vocab_size=47, num_hidden_layers=1)
             | rope(theta=500.0, partial_rotary_factor=1.0),
         ),
         Case(
@@ -230,9 +240,8 @@ CASES = {
             "uncapped",
             SMALL
             | dict(num_key_value_heads=1, num_attention_heads=2, head_dim=20, query_pre_attn_scalar=20)
-            | dict(attn_logit_softcapping=None, final_logit_softcapping=None, sliding_window=6, attention_bias=True)
+            | dict(attn_logit_softcapping=None, final_logit_softcapping=None, sliding_window=3, attention_bias=True)
             | dict(layer_types=["full_attention", "sliding_attention"]),
-            stored="f32",
         ),
     ],
 }

@@ -7,8 +7,8 @@
 
 One number a site, its largest over the layers, of the largest difference and of the typical position's mean
 difference (the median over positions, for a token that goes to another expert is no matter of rounding):
-`{dtype: {site: [max, mean]}}`, over eight prompts, for one is too much a matter of luck: the ids of the case's
-reference.safetensors, turned by 0 to 7 places. tests/parity.rs holds taper's 16-bit runs to 1.5 times that.
+`{dtype: {site: [max, mean]}}`, over 48 prompts, for one is too much a matter of luck: the ids of the case's
+reference.safetensors, turned by 0 to 47 places and the same number added to each, modulo the vocabulary. tests/parity.rs holds taper's 16-bit runs to 1.5 times that.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 import reference
 
-PROMPTS = 8
+PROMPTS = 48
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
 
@@ -48,9 +48,11 @@ def by_site(drift: dict) -> dict:
 
 def traces(folder: Path, dtype: str) -> dict:
     """The traces of all prompts, one after the other along the batch axis."""
-    ids = load_file(folder / "reference.safetensors")["ids"]
+    found = load_file(folder / "reference.safetensors")
+    ids, vocab = found["ids"], found["logits"].shape[-1]
+    prompts = [(ids.roll(-turn, 1) + turn) % vocab for turn in range(PROMPTS)]
     # One prompt at a time, each with a model of its own: rotary modules with dynamic scaling remember lengths.
-    each = [reference.traced(folder, dtype, ids.roll(-turn, 1), False)[1] for turn in range(PROMPTS)]
+    each = [reference.traced(folder, dtype, prompt, False)[1] for prompt in prompts]
     return {name: torch.cat([trace[name] for trace in each]) for name in each[0]}
 
 

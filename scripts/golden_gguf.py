@@ -25,6 +25,8 @@ import reference
 from golden_cases import GPT2, SMALL, rope
 from golden_make import randomise, references, rng
 
+# Enough to tell which tensor is read wrongly; how the family computes is its own cases' matter.
+SITES = ("ids", "embed", "q", "k", "attn_out", "resid_post", "logits")
 LEGACY = (Q.Q4_0, Q.Q4_1, Q.Q5_0, Q.Q5_1, Q.Q8_0)
 K_QUANTS = (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K)
 # Architectures whose query and key rows are permuted.
@@ -62,7 +64,7 @@ GGUF_CASES = [
         | rope(
             "llama3", 100.0, factor=8.0, low_freq_factor=0.25, high_freq_factor=1.0, original_max_position_embeddings=8
         ),
-        {"": Q.F16, "token_embd": Q.BF16, "output": Q.F32},
+        {"": Q.F16, "token_embd": Q.BF16, "ffn_down": Q.F32},
         "llama",
         keys=lambda writer: writer.add_chat_template(TEMPLATE),
     ),
@@ -250,6 +252,7 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
     writer = gguf.GGUFWriter(path, case.arch)
     writer.add_name(f"tiny {case.name}")
     add_parameters(writer, case.arch, config)
+    dense.add_keyed(writer, model)
     case.keys(writer)
     add_vocabulary(writer, case, tokens, *rest)
     if factors := frequency_factors(case.arch, config):
@@ -261,7 +264,7 @@ def make_gguf(_family: str, case: GgufCase, folder: Path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    references(key, case, folder, model, reference.metadata(path, model, "f32"))
+    references(key, case, folder, model, reference.metadata(path, model, "f32"), SITES)
 
 
 def write_tensors(writer, case: GgufCase, config, model, key):
@@ -273,7 +276,7 @@ def write_tensors(writer, case: GgufCase, config, model, key):
     with torch.no_grad():
         stacked = dense.write_stacks(writer, case.arch, model)
         for name, parameter in model.named_parameters():
-            if id(parameter) in stacked:
+            if id(parameter) in stacked or dense.is_key(name):
                 continue
             for to, part in golden_gguf_moe.parts(case.arch, name, parameter) or [(named(name), parameter)]:
                 x = stored(case.arch, config, name, part.numpy())
@@ -329,10 +332,11 @@ def add_parameters(writer, arch: str, config):
 
 def frequency_factors(arch: str, config) -> list:
     """What llama3 scaling divides each frequency by, as a ratio of transformers' own two."""
-    if arch != "llama" or config.rope_parameters["rope_type"] != "llama3":
+    if arch not in ("llama", "apertus") or config.rope_parameters["rope_type"] != "llama3":
         return []
     scaled, _ = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"](config)
-    plain = 1 / config.rope_parameters["rope_theta"] ** (np.arange(0, config.head_dim, 2) / config.head_dim)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    plain = 1 / config.rope_parameters["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
     return list(plain / scaled.numpy())
 
 

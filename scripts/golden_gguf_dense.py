@@ -15,7 +15,7 @@ from gguf import RopeScalingType
 from golden_cases import IDS, rope
 
 BASE = IDS | dict(
-    vocab_size=41,
+    vocab_size=31,
     hidden_size=32,
     intermediate_size=24,
     num_hidden_layers=1,
@@ -25,7 +25,7 @@ BASE = IDS | dict(
     pad_token_id=0,
 )
 NO_KV = {k: v for k, v in BASE.items() if k not in ("num_key_value_heads", "intermediate_size")}
-GPT = IDS | dict(vocab_size=41, n_embd=32, n_layer=1, n_head=4, n_positions=32, n_inner=48)
+GPT = IDS | dict(vocab_size=31, n_embd=32, n_layer=1, n_head=4, n_positions=32, n_inner=48)
 
 
 def case(arch, config, name=None, **more):
@@ -34,8 +34,8 @@ def case(arch, config, name=None, **more):
 
 CASES = [
     case("gptneox", NO_KV | dict(intermediate_size=48) | rope(partial_rotary_factor=0.5), model_type="gpt_neox"),
-    case("bloom", IDS | dict(vocab_size=41, hidden_size=32, n_layer=1, n_head=4)),
-    case("mpt", IDS | dict(vocab_size=41, d_model=32, n_layers=1, n_heads=4, max_seq_len=32, attn_config={"clip_qkv": 1.5})),
+    case("bloom", IDS | dict(vocab_size=31, hidden_size=32, n_layer=1, n_head=4)),
+    case("mpt", IDS | dict(vocab_size=31, d_model=32, n_layers=1, n_heads=4, max_seq_len=32, attn_config={"clip_qkv": 1.5})),
     case("falcon", NO_KV | dict(ffn_hidden_size=48), "falcon_7b"),
     case(
         "falcon",
@@ -101,11 +101,51 @@ CASES = [
         BASE | dict(head_dim=16, tie_word_embeddings=True) | rope("dynamic", 100.0, alpha=50.0, factor=1.0),
         model_type="hunyuan_v1_dense",
     ),
+    case(
+        "apertus",
+        BASE
+        | rope(
+            "llama3", 100.0, factor=8.0, low_freq_factor=0.25, high_freq_factor=1.0, original_max_position_embeddings=8
+        )
+        | dict(num_hidden_layers=2),
+    ),
+    case(
+        "mistral3",
+        BASE
+        | dict(head_dim=16, sliding_window=None)
+        | rope(
+            "yarn",
+            100.0,
+            factor=4.0,
+            original_max_position_embeddings=4,
+            beta_fast=4.0,
+            beta_slow=0.5,
+            mscale=1.0,
+            mscale_all_dim=1.0,
+            llama_4_scaling_beta=0.25,
+        ),
+        model_type="ministral3",
+    ),
+    # llama.cpp has no other name for the third generation: the window tells.
+    case(
+        "olmo2",
+        BASE
+        | dict(sliding_window=4, hidden_size=16, num_attention_heads=2, num_hidden_layers=2)
+        | dict(layer_types=["full_attention", "sliding_attention"])
+        | dict(
+            rope_parameters={
+                "full_attention": rope("yarn", 100.0, factor=4.0, original_max_position_embeddings=8)["rope_parameters"],
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            }
+        ),
+        "olmo3",
+        model_type="olmo3",
+    ),
     case("smollm3", BASE | dict(num_hidden_layers=4, hidden_size=16, num_attention_heads=2) | rope(theta=1e5)),
 ]
 
 ARCHITECTURES = {case["arch"] for case in CASES}
-PERMUTED = ("granite", "minicpm", "olmo", "smollm3")
+PERMUTED = ("granite", "minicpm", "mistral3", "olmo", "smollm3")
 PLUS_ONE = ("gemma", "gemma2", "gemma3", "nemotron")
 
 
@@ -163,6 +203,12 @@ def add_parameters(writer, arch: str, config):
         writer.add_max_alibi_bias(float(config.attn_config.alibi_bias_max))
     if arch in ("gemma3", "phi3", "cohere2", "exaone4"):
         writer.add_sliding_window(config.sliding_window)
+    if config.model_type == "olmo3":
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
+    if arch == "mistral3":
+        writer.add_rope_scaling_yarn_log_mul(config.rope_parameters["mscale_all_dim"])
+        writer.add_attn_temperature_scale(config.rope_parameters["llama_4_scaling_beta"])
     if arch in ("granite", "minicpm"):
         writer.add_embedding_scale(config.embedding_multiplier)
         writer.add_residual_scale(config.residual_multiplier)
@@ -188,6 +234,13 @@ def add_rope(writer, arch: str, config, head_dim: int):
     if scaling["rope_type"] == "linear":
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(scaling["factor"])
+    if scaling["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(scaling["factor"])
+        writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+        for key in ("beta_fast", "beta_slow"):
+            if key in scaling:
+                getattr(writer, f"add_rope_scaling_yarn_{key}")(scaling[key])
     if scaling["rope_type"] == "longrope":
         original = config.original_max_position_embeddings
         stretch = config.max_position_embeddings / original
@@ -195,6 +248,17 @@ def add_rope(writer, arch: str, config, head_dim: int):
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(stretch) / math.log(original)))
         for kind in ("long", "short"):
             writer.add_tensor(f"rope_factors_{kind}.weight", np.array(scaling[f"{kind}_factor"], np.float32))
+
+
+def is_key(name: str) -> bool:
+    """xIELU's two numbers a layer are keys, not tensors."""
+    return ".act_fn." in name
+
+
+def add_keyed(writer, model):
+    layers = [module for module in model.modules() if type(module).__name__ == "XIELUActivation"]
+    for kind in ("alpha_p", "alpha_n", "beta", "eps") if layers else ():
+        getattr(writer, f"add_xielu_{kind}")([getattr(layer, kind).float().item() for layer in layers])
 
 
 def write_stacks(writer, arch: str, model):

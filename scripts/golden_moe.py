@@ -43,7 +43,7 @@ MOE_CASES = {
             "stacked",
             MIXTRAL
             | dict(num_local_experts=5, num_experts_per_tok=3, num_key_value_heads=1, head_dim=12)
-            | dict(sliding_window=None, tie_word_embeddings=True, hidden_act="gelu", rms_norm_eps=1e-2),
+            | dict(sliding_window=None, tie_word_embeddings=True, hidden_act="gelu", rms_norm_eps=1e-2, num_hidden_layers=1),
             stacked=True,
         ),
         Case("one_expert", MIXTRAL | dict(num_experts_per_tok=1, num_hidden_layers=1) | rope(theta=1e4), stored="f16"),
@@ -63,8 +63,6 @@ MOE_CASES = {
             | dict(decoder_sparse_step=2, mlp_only_layers=[3], num_experts=4)
             | dict(use_sliding_window=True, sliding_window=4, max_window_layers=3, tie_word_embeddings=True),
             stacked=True,
-            lengths=(1, 20),
-            trace=7,
         ),
     ],
     "qwen3_moe": [
@@ -81,15 +79,15 @@ MOE_CASES = {
             | dict(decoder_sparse_step=2, mlp_only_layers=[0], num_experts=4)
             | dict(use_sliding_window=True, sliding_window=4),
             stacked=True,
-            lengths=(1, 20),
-            trace=7,
         ),
     ],
     "olmoe": [
         Case("clipped", OLMOE | dict(clip_qkv=0.9), "v4"),
         Case(
             "renormalised",
-            OLMOE | dict(num_key_value_heads=2, attention_bias=True, norm_topk_prob=True, tie_word_embeddings=True),
+            OLMOE
+            | dict(num_key_value_heads=2, attention_bias=True, norm_topk_prob=True, tie_word_embeddings=True)
+            | dict(num_hidden_layers=1),
             stacked=True,
         ),
     ],
@@ -103,7 +101,7 @@ MOE_CASES = {
             "longrope",
             MIXTRAL
             | dict(hidden_size=32, num_attention_heads=2, num_key_value_heads=1, router_jitter_noise=0.05)
-            | dict(attention_bias=True, lm_head_bias=True)
+            | dict(attention_bias=True, lm_head_bias=True, num_hidden_layers=1)
             | rope("longrope", 100.0, **LONG),
             lengths=(1, 7, 8, 9, 20),
             trace=9,
@@ -119,7 +117,11 @@ MOE_CASES = {
             | dict(tie_word_embeddings=True),
             "v4",
         ),
-        Case("unscaled", GRANITE | dict(attention_bias=True, num_local_experts=6, num_experts_per_tok=3), stacked=True),
+        Case(
+            "unscaled",
+            GRANITE | dict(attention_bias=True, num_local_experts=6, num_experts_per_tok=3, num_hidden_layers=1),
+            stacked=True,
+        ),
     ],
     "gpt_oss": [
         Case(
@@ -143,11 +145,9 @@ MOE_CASES = {
             GPT_OSS
             | rope(theta=100.0)
             | dict(attention_bias=False, num_experts_per_tok=4, tie_word_embeddings=True)
-            | dict(swiglu_alpha=1.3, swiglu_limit=0.7, sliding_window=6, intermediate_size=8)
+            | dict(swiglu_alpha=1.3, swiglu_limit=0.7, sliding_window=5, intermediate_size=8)
             | dict(layer_types=["full_attention", "sliding_attention"]),
             stored="f32",
-            lengths=(1, 20),
-            trace=7,
         ),
         # The rotary positions that are meant where none are given.
         Case("defaults", GPT_OSS | dict(num_hidden_layers=1, max_position_embeddings=131072), drop=("rope_parameters",)),

@@ -234,6 +234,23 @@ impl Opened {
         Ok(tokenizer)
     }
 
+    /// `tokenizer_config.json`, empty where there is none, and whether a `tokenizer.json` is beside
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::File`] where it cannot be read.
+    pub fn tokenizer_config(&self) -> Result<(Map<String, Value>, bool)> {
+        let folder = self.checkpoint.folder();
+        let whole_file = folder.join("tokenizer.json").is_file();
+        match self.checkpoint.gguf() {
+            Some(_) => Ok((Map::new(), false)),
+            None => {
+                let config = read_json(&folder.join("tokenizer_config.json"))?;
+                Ok((config.unwrap_or_default(), whole_file))
+            }
+        }
+    }
+
     /// The checkpoint's chat template, if it has one.
     ///
     /// # Errors

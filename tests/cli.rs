@@ -327,3 +327,29 @@ fn bench_measures_what_it_is_told() {
     let refused = run(&ids_only(), &["bench", "--prompt-tokens", "65"]);
     assert_eq!(refused.status.code(), Some(1));
 }
+
+#[test]
+fn inspect_accounts_for_every_key_of_every_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(common::golden("llama/tied_gqa")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let generation = r#"{"temperature": 0.7, "top_k": null, "use_cache": true, "novelty": 3}"#;
+    std::fs::write(folder.path().join("generation_config.json"), generation).unwrap();
+    let tokenizer = r#"{"bos_token": "<s>", "eos_token": null, "legacy": true, "add_bos_token": true, "novelty": 3}"#;
+    std::fs::write(folder.path().join("tokenizer_config.json"), tokenizer).unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("taper").unwrap();
+    let ran = command.args(["inspect", "--json", "-m"]).arg(folder.path()).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let keys = &found["generation_keys"];
+    assert_eq!(keys["used"], serde_json::json!([["temperature", 0.7]]));
+    assert_eq!(keys["defaulted"], serde_json::json!([["top_k", null]]));
+    assert_eq!(keys["irrelevant"], serde_json::json!(["use_cache"]));
+    assert_eq!(keys["unknown"], serde_json::json!(["novelty"]));
+    let keys = &found["tokenizer_keys"];
+    assert_eq!(keys["used"], serde_json::json!([["bos_token", "<s>"], ["add_bos_token", true]]));
+    assert_eq!(keys["defaulted"], serde_json::json!([["eos_token", null]]));
+    assert_eq!(keys["irrelevant"], serde_json::json!(["legacy"]));
+    assert_eq!(keys["unknown"], serde_json::json!(["novelty"]));
+}

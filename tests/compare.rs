@@ -203,7 +203,7 @@ fn what_is_missing_or_no_number_is_said() {
     let text = taper::parity::sites(&report, true) + &taper::parity::summary(&report);
     for part in [
         "0.z",
-        "shape [1, 2, 10, 16], the reference's [1, 1, 10, 16]",
+        "shape [1, 2, 6, 16], the reference's [1, 1, 6, 16]",
         "never reached here: 7.q",
         "not in the reference: 1.scores",
         "verdict: different",
@@ -352,7 +352,7 @@ fn without_python_or_torch_it_says_what_to_install() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("there is no uv"));
 }
 
-const IDS: [u32; 9] = [5, 17, 2, 40, 31, 8, 8, 50, 1];
+const IDS: [u32; 9] = [5, 17, 2, 40, 31, 8, 8, 30, 1];
 
 fn at(name: &str) -> At {
     At::parse(name).unwrap()

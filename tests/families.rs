@@ -43,6 +43,17 @@ fn every_family_has_a_published_configuration_here() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_every_family() {
+    let readme = include_str!("../README.md");
+    let table = readme.split("<!-- parity -->").nth(1).unwrap();
+    let table = table.split("<!-- /parity -->").next().unwrap();
+    let rows: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let all: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(rows, all, "scripts/readme_tables.py makes the table");
+}
+
+#[test]
 fn a_key_nobody_decided_about_is_refused_by_name() {
     for (name, mut config) in configs() {
         config.insert("surprising_factor".into(), json!(0.5));
@@ -71,6 +82,89 @@ fn a_value_of_the_wrong_type_is_named() {
             }
             other => panic!("{name}: {other:?}"),
         }
+    }
+}
+
+/// The same model as version 4 of transformers wrote it and as version 5 does.
+fn two_forms() -> Vec<(&'static str, Value, Value)> {
+    let [s, f] = ["sliding_attention", "full_attention"];
+    let long = json!({"short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [2.0, 3.0, 4.0, 5.0]});
+    let with = |object: &Value, more: Value| {
+        let mut object = object.as_object().unwrap().clone();
+        object.extend(more.as_object().unwrap().clone());
+        Value::Object(object)
+    };
+    let llama3 = json!({"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16, "rope_type": "llama3"});
+    let yarn = json!({"factor": 8.0, "original_max_position_embeddings": 16, "rope_type": "yarn"});
+    let plain = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
+    vec![
+        (
+            "gemma3_text",
+            json!({"sliding_window": 4, "sliding_window_pattern": 2, "rope_theta": 1e6,
+                "rope_local_base_freq": 1e4, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}),
+            json!({"sliding_window": 4, "layer_types": [s, f, s, f], "rope_parameters": {
+                (f): {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}, (s): plain(1e4)}}),
+        ),
+        (
+            "cohere2",
+            json!({"sliding_window": 4, "sliding_window_pattern": 2, "rope_theta": 5e4}),
+            json!({"sliding_window": 4, "layer_types": [s, f, s, f], "rope_parameters": plain(5e4)}),
+        ),
+        (
+            "exaone4",
+            json!({"sliding_window": 4, "sliding_window_pattern": "LLLG", "rope_theta": 1e6,
+                "rope_scaling": llama3}),
+            json!({"sliding_window": 4, "layer_types": [s, s, s, f],
+                "rope_parameters": with(&llama3, json!({"rope_theta": 1e6}))}),
+        ),
+        (
+            "phi3",
+            json!({"rope_theta": 1e4, "rope_scaling": with(&long, json!({"type": "longrope"})),
+                "original_max_position_embeddings": 16}),
+            json!({"original_max_position_embeddings": 16, "rope_parameters":
+                with(&long, json!({"rope_type": "longrope", "rope_theta": 1e4}))}),
+        ),
+        (
+            "olmo3",
+            json!({"sliding_window": 4, "rope_theta": 5e5, "rope_scaling": yarn}),
+            json!({"sliding_window": 4, "layer_types": [s, s, s, f], "rope_parameters": {
+                (f): with(&yarn, json!({"rope_theta": 5e5})), (s): plain(5e5)}}),
+        ),
+        (
+            "hunyuan_v1_dense",
+            json!({"rope_theta": 1e4, "rope_scaling": {"alpha": 1000.0, "factor": 1.0, "type": "dynamic"}}),
+            json!({"rope_parameters": {"rope_type": "dynamic", "alpha": 1000.0, "factor": 1.0,
+                "rope_theta": 1e4}}),
+        ),
+        (
+            "llama",
+            json!({"rope_theta": 5e5, "rope_scaling": llama3, "torch_dtype": "bfloat16"}),
+            json!({"dtype": "bfloat16",
+                "rope_parameters": with(&llama3, json!({"rope_theta": 5e5}))}),
+        ),
+        ("qwen3", json!({"rope_theta": 1e6}), json!({"rope_parameters": plain(1e6)})),
+    ]
+}
+
+#[test]
+fn both_forms_of_a_configuration_mean_the_same() {
+    let sizes = json!({"vocab_size": 100, "hidden_size": 32, "intermediate_size": 24,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 64});
+    for (family, old, new) in two_forms() {
+        let spec = |form: Value| {
+            let mut config = sizes.as_object().unwrap().clone();
+            config.insert("model_type".into(), json!(family));
+            if !["cohere2", "phi3", "olmo3", "exaone4"].contains(&family) {
+                config.insert("head_dim".into(), json!(8));
+            }
+            config.extend(form.as_object().unwrap().clone());
+            read(family, &config).spec
+        };
+        let (old, new) = (spec(old), spec(new));
+        assert_eq!(summary(&old), summary(&new), "{family}");
+        assert_eq!(old, new, "{family}");
     }
 }
 

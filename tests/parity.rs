@@ -51,15 +51,10 @@ fn every_family_equals_pytorch() {
 const WITHOUT_YARDSTICK: [&str; 2] = ["gpt_oss/mxfp4", "minicpm/granite"];
 
 /// Runs that drift more, at one site each, and why.
-const DRIFT_MORE: [(&str, &str); 4] = [
-    // transformers adds the bias before it rounds the product, which candle's matmul cannot.
-    ("bloom/post_norm_residual bf16", "0.attn_out"),
-    // transformers multiplies queries and keys in f32, here in 16 bits as every other family does.
-    ("gpt_neo/local f16", "1.pattern"),
-    // 1.7 times PyTorch's mean, not explained yet: a router's near tie may fall to another expert.
-    ("qwen3_moe/switches bf16", "2.pattern"),
-    ("qwen3_moe/switches f16", "2.pattern"),
-];
+const DRIFT_MORE: [(&str, &str); 0] = [];
+
+/// Prompts that a drift is measured over, as scripts/golden_drift.py has it.
+const PROMPTS: usize = 48;
 
 /// PyTorch's own drift, by site: the largest of the layers'.
 type Drifts = BTreeMap<String, Drift>;
@@ -88,17 +83,20 @@ fn sixteen_bits_drift_no_more_than_pytorchs() {
 /// Holds a 16-bit run to PyTorch's own, over the same prompts. Our f32 run stands for PyTorch's: it
 /// is the same, as the test above shows, to a small part of what 16 bits are off.
 fn drift(folder: &Path, dtype: DType, theirs: &Drifts, known: Option<&str>) -> Result<(), String> {
-    let ids = Trace::read(&folder.join("reference.safetensors")).map_err(|e| e.to_string())?.ids;
-    let prompts = |turn: usize| {
-        let mut ids = ids.clone();
-        let places = ids[0].len();
-        ids[0].rotate_left(turn % places);
-        ids
+    let reference =
+        Trace::read(&folder.join("reference.safetensors")).map_err(|e| e.to_string())?;
+    let prompt = |turn: usize, vocab: usize| {
+        let mut ids = reference.ids[0].clone();
+        let places = ids.len();
+        ids.rotate_left(turn % places);
+        vec![ids.iter().map(|id| (id + turn as u32) % vocab as u32).collect()]
     };
     let run = |dtype| -> taper::Result<Vec<Trace>> {
         let options = LoadOptions { dtype: Some(dtype), plain: true, ..LoadOptions::default() };
         let model = Model::load(folder, &options)?;
-        (0..8).map(|turn| record(&model.decoder, &prompts(turn), |_| true)).collect()
+        let vocab = model.spec().vocab_size;
+        let trace = |turn| record(&model.decoder, &prompt(turn, vocab), |_| true);
+        (0..PROMPTS).map(trace).collect()
     };
     let joined = |dtype| -> taper::Result<Trace> {
         let each = run(dtype)?;
@@ -156,7 +154,7 @@ fn gguf_equals_pytorch_on_the_same_weights() {
             failures.push(format!("{}: {problem}", file.display()));
         }
     }
-    assert!(seen >= 40, "{seen} GGUF cases");
+    assert!(seen >= 43, "{seen} GGUF cases");
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -180,12 +178,19 @@ fn every_block_type_means_what_it_means_to_ggml() {
 /// The largest difference from the reference, if it is within the tolerance.
 fn check(model: &Path, reference: &Path, options: &LoadOptions) -> Result<f32, String> {
     let model = Model::load(model, options).map_err(|e| e.to_string())?;
-    let sites = check_trace(&model.decoder, &reference.join("reference.safetensors"))?;
+    let enough =
+        |layers| if model.checkpoint().gguf().is_some() { 2 + 4 * layers } else { 3 + 14 * layers };
+    let sites = check_trace(&model.decoder, &reference.join("reference.safetensors"), enough)?;
     let logits = check_logits(&model.decoder, &reference.join("logits.safetensors"))?;
     Ok(sites.max(logits))
 }
 
-fn check_trace(decoder: &Decoder, file: &Path) -> Result<f32, String> {
+/// A GGUF's reference has the sites that tell which tensor is read wrongly, the others have all.
+fn check_trace(
+    decoder: &Decoder,
+    file: &Path,
+    enough: impl Fn(usize) -> usize,
+) -> Result<f32, String> {
     let theirs = Trace::read(file).map_err(|e| e.to_string())?;
     let ours = record(decoder, &theirs.ids, |_| true).map_err(|e| e.to_string())?;
     let (differences, missing) = compare(&ours, &theirs).map_err(|e| e.to_string())?;
@@ -193,7 +198,7 @@ fn check_trace(decoder: &Decoder, file: &Path) -> Result<f32, String> {
         return Err(format!("sites never announced: {missing:?}"));
     }
     let layers = decoder.spec().layers.len();
-    if differences.len() < 3 + 14 * layers {
+    if differences.len() < enough(layers) {
         return Err(format!("the reference has only {} sites", differences.len()));
     }
     match differences.iter().find(|d| d.max > TOLERANCE) {
@@ -204,21 +209,25 @@ fn check_trace(decoder: &Decoder, file: &Path) -> Result<f32, String> {
 
 fn check_logits(decoder: &Decoder, file: &Path) -> Result<f32, String> {
     let tensors = candle_core::safetensors::load(file, &Device::Cpu).map_err(|e| e.to_string())?;
-    let (mut cached, mut largest) = (0, 0f32);
-    for (name, ids) in tensors.iter().filter(|(name, _)| name.ends_with(".ids")) {
+    let prompts: BTreeMap<usize, &Tensor> = tensors
+        .iter()
+        .filter_map(|(name, ids)| Some((name.strip_suffix(".ids")?.parse().ok()?, ids)))
+        .collect();
+    let (mut largest, last) = (0f32, prompts.len().saturating_sub(1));
+    for (number, ids) in prompts {
         let ids = ids.to_dtype(DType::U32).map_err(|e| e.to_string())?;
-        let number = name.trim_end_matches("ids");
         let whole = decoder.logits(&ids).map_err(|e| e.to_string())?;
-        let what = format!("{number}logits");
+        let what = format!("{number}.logits");
         largest = largest.max(same(&whole, &tensors[&what], &what)?);
-        let what = format!("{number}cached_logits");
-        if let Some(theirs) = tensors.get(&what) {
-            cached += 1;
+        if number == last {
+            // Where PyTorch's are not the same with a cache, those are there as well.
+            let cached = format!("{number}.cached_logits");
+            let what = if tensors.contains_key(&cached) { &cached } else { &what };
             let ours = token_by_token(decoder, &ids).map_err(|e| e.to_string())?;
-            largest = largest.max(same(&ours, theirs, &what)?);
+            largest = largest.max(same(&ours, &tensors[what], &format!("cached, {what}"))?);
         }
     }
-    if cached == 0 { Err("no prompt was computed token by token".into()) } else { Ok(largest) }
+    if largest > 0.0 { Ok(largest) } else { Err("there is no prompt".into()) }
 }
 
 fn token_by_token(decoder: &Decoder, ids: &Tensor) -> taper::Result<Tensor> {

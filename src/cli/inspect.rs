@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::options::ModelArgs;
 use crate::family::KeyReport;
+use crate::generate::Defaults;
 use crate::inspect::Summary;
 
 /// Show what a checkpoint is: its decoder, parameters, memory, and what became of each key of its
@@ -21,8 +22,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let (opened, options) = args.model.open()?;
     let summary = Summary::of(&opened)?;
     let mut out = std::io::stdout().lock();
+    let generation = Defaults::keys(&opened.generation_config, "generation_config.json")?;
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &summary)?;
+        let mut json = serde_json::to_value(&summary)?;
+        json["generation_keys"] = serde_json::to_value(&generation)?;
+        serde_json::to_writer_pretty(&mut out, &json)?;
         writeln!(out)?;
         return Ok(());
     }
@@ -47,7 +51,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             false => writeln!(out, "\nlayers {} to {}: {}", group.first, group.last, group.layer)?,
         }
     }
-    keys(&mut out, &summary.keys)?;
+    keys(&mut out, "configuration", &summary.keys)?;
+    keys(&mut out, "generation_config.json", &generation)?;
+    keys(&mut out, "tokenizer_config.json", &summary.tokenizer_keys)?;
     Ok(())
 }
 
@@ -62,8 +68,11 @@ fn head(out: &mut impl Write, summary: &Summary) -> std::io::Result<()> {
     writeln!(out, "  positions    {}", summary.max_seq_len)
 }
 
-fn keys(out: &mut impl Write, keys: &KeyReport) -> std::io::Result<()> {
-    writeln!(out, "\nconfiguration")?;
+fn keys(out: &mut impl Write, title: &str, keys: &KeyReport) -> std::io::Result<()> {
+    if *keys == KeyReport::default() {
+        return Ok(()); // there is no such file
+    }
+    writeln!(out, "\n{title}")?;
     for (what, pairs) in [("used", &keys.used), ("defaulted", &keys.defaulted)] {
         for (key, value) in pairs {
             let mut value = value.to_string();

@@ -79,6 +79,9 @@ impl ModelArgs {
         let waiting = spinner(self.quiet, format!("loading {}", opened.name));
         let model = opened.load(&options)?;
         waiting.finish_and_clear();
+        for notice in model.tokenizer.iter().flat_map(|tokenizer| tokenizer.notices()) {
+            self.say(notice);
+        }
         Ok(model)
     }
 

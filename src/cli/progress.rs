@@ -33,7 +33,15 @@ impl Progress for Bars {
         }
         const STYLE: &str = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         self.bar.finish_and_clear();
-        self.bar = ProgressBar::new(bytes.unwrap_or(0)).with_prefix(file.to_string());
+        if bytes == Some(have) {
+            return self.bar = ProgressBar::hidden(); // nothing is to come
+        }
+        // Of an unknown length it turns; a bar of 0 bytes would be full from the start.
+        self.bar = match bytes {
+            Some(bytes) => ProgressBar::new(bytes),
+            None => ProgressBar::no_length(),
+        };
+        self.bar.set_prefix(file.to_string());
         if let Ok(style) = ProgressStyle::with_template(STYLE) {
             self.bar.set_style(style);
         }

@@ -10,7 +10,7 @@ mod names;
 use super::{Described, describe};
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, GgufMetadata, Names};
-use names::{FALCON, FUSED, PERMUTED, PLAIN, PLUS_ONE};
+use names::{APERTUS, FALCON, FUSED, PERMUTED, PLAIN, PLUS_ONE};
 
 /// An architecture in llama.cpp's words.
 struct Architecture {
@@ -44,6 +44,7 @@ const fn sparse(
 }
 
 const ARCHITECTURES: &[Architecture] = &[
+    dense("apertus", "apertus", &APERTUS, |_, _| {}),
     dense("bloom", "bloom", &PLAIN, dense::bloom),
     dense("chatglm", "glm", &FUSED, dense::glm),
     dense("cohere2", "cohere2", &PLAIN, dense::cohere2),
@@ -64,6 +65,7 @@ const ARCHITECTURES: &[Architecture] = &[
     dense("llama", "llama", &PERMUTED, |_, _| {}),
     sparse("llama", "mixtral", &PERMUTED, experts::numbers),
     dense("minicpm", "granite", &PERMUTED, dense::minicpm),
+    dense("mistral3", "ministral3", &PERMUTED, dense::mistral3),
     dense("mpt", "mpt", &PLAIN, dense::mpt),
     dense("nemotron", "nemotron", &PLUS_ONE, dense::nemotron),
     dense("olmo", "olmo", &PERMUTED, dense::olmo),
@@ -211,6 +213,12 @@ impl Reader<'_> {
             let original = self.size("rope.scaling.original_context_length");
             let attention = self.number("rope.scaling.attn_factor");
             rope.extend(factor.map(|factor| ("factor".into(), json!(factor))));
+            if kind == "yarn" {
+                for key in ["beta_fast", "beta_slow"] {
+                    let number = self.number(&format!("rope.scaling.yarn_{key}"));
+                    rope.extend(number.map(|number| (key.into(), json!(number))));
+                }
+            }
             if kind != "linear" {
                 let key = "original_max_position_embeddings";
                 rope.extend(original.map(|original| (key.into(), json!(original))));

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
+use crate::family::KeyReport;
 
 /// A checkpoint's wishes for its generation, and what became of each key.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -166,6 +167,25 @@ impl Defaults {
             self.warnings.push(format!("{origin}: `{key}` is unknown and ignored"));
         }
         Ok(())
+    }
+
+    /// What became of each key of the file: what is null is defaulted, what is warned about unknown.
+    ///
+    /// # Errors
+    /// As [`Defaults::read`].
+    pub fn keys(config: &Map<String, Value>, origin: &str) -> Result<KeyReport> {
+        let read = Self::read(config, origin)?;
+        let mut report = KeyReport { irrelevant: read.irrelevant, ..KeyReport::default() };
+        for (key, value) in config {
+            if value.is_null() {
+                report.defaulted.push((key.clone(), Value::Null));
+            } else if read.used.contains(key) {
+                report.used.push((key.clone(), value.clone()));
+            } else if !report.irrelevant.contains(key) {
+                report.unknown.push(key.clone());
+            }
+        }
+        Ok(report)
     }
 
     /// New tokens at most after a prompt of so many tokens; `None` where the file does not say.

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::family::KeyReport;
 use crate::model::Opened;
 use crate::spec::{Layer, Spec};
+use crate::text::{Fate, tokenizer_keys};
 
 /// What a checkpoint is.
 #[derive(Debug, Clone, Serialize)]
@@ -36,6 +37,8 @@ pub struct Summary {
     pub decoder: BTreeMap<String, String>,
     /// What became of the configuration's keys.
     pub keys: KeyReport,
+    /// What became of those of `tokenizer_config.json`.
+    pub tokenizer_keys: KeyReport,
 }
 
 /// Neighbouring layers that are alike.
@@ -75,8 +78,24 @@ impl Summary {
             layers: groups(spec),
             decoder: decoder(spec),
             keys: opened.described.keys.clone(),
+            tokenizer_keys: tokenizer_report(opened)?,
         })
     }
+}
+
+fn tokenizer_report(opened: &Opened) -> Result<KeyReport> {
+    let (config, whole_file) = opened.tokenizer_config()?;
+    let mut report = KeyReport::default();
+    for (key, fate) in tokenizer_keys(&config, whole_file) {
+        let pair = || (key.to_string(), config.get(key).cloned().unwrap_or_default());
+        match fate {
+            Fate::Used => report.used.push(pair()),
+            Fate::Defaulted => report.defaulted.push(pair()),
+            Fate::Irrelevant => report.irrelevant.push(key.into()),
+            Fate::Unknown => report.unknown.push(key.into()),
+        }
+    }
+    Ok(report)
 }
 
 /// Keys and values that a layer keeps for one position.

@@ -52,7 +52,10 @@ pub(crate) fn scores(q: &Tensor, k: &Tensor, scoring: &Scoring) -> Result<Tensor
     // The heads of a group lie side by side, so a group's queries are rows of one matrix.
     let rows = heads / kv_heads * seq;
     let q = q.reshape((batch, kv_heads, rows, head_dim))?;
-    let products = q.matmul(&k.t()?)?; // (batch, kv_heads, rows, keys)
+    // GPT-Neo wants its products in f32, which a CPU has no reason to deny any family.
+    let wide =
+        |x: &Tensor| if x.device().is_cpu() { x.to_dtype(DType::F32) } else { Ok(x.clone()) };
+    let products = wide(&q)?.matmul(&wide(k)?.t()?)?; // (batch, kv_heads, rows, keys)
     scored(products.reshape((batch, heads, seq, keys))?.to_dtype(DType::F32)?, scoring)
 }
 

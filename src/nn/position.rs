@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use super::grown::Grown;
 use super::rope::frequencies;
@@ -140,12 +140,12 @@ fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Ten
     if let Some(turned) = kernels::rotate(x, cos, sin, interleaved)? {
         return Ok(turned);
     }
-    let dtype = x.dtype();
+    // In f32 and rounded once, whatever x is: some families do, and for the others it is no worse.
+    let (dtype, x) = (x.dtype(), x.to_dtype(DType::F32)?);
     let (batch, heads, seq, dim) = x.dims4()?;
     // One table for all rows, (seq, dim/2), or one each, (batch, seq, dim/2); the same for all heads.
     let heads_axis = cos.rank() - 2;
-    let cos = cos.unsqueeze(heads_axis)?.to_dtype(dtype)?;
-    let sin = sin.unsqueeze(heads_axis)?.to_dtype(dtype)?;
+    let (cos, sin) = (cos.unsqueeze(heads_axis)?, sin.unsqueeze(heads_axis)?);
     // Pairs are split along an axis of their own: the last, (…, dim/2, 2), or the one before.
     let (shape, axis) = match interleaved {
         true => ((batch, heads, seq, dim / 2, 2), 4),
@@ -156,7 +156,8 @@ fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Ten
     let b = pairs.narrow(axis, 1, 1)?.squeeze(axis)?;
     let turned_a = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
     let turned_b = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
-    Ok(Tensor::stack(&[turned_a, turned_b], axis)?.reshape((batch, heads, seq, dim))?)
+    let turned = Tensor::stack(&[turned_a, turned_b], axis)?.reshape((batch, heads, seq, dim))?;
+    Ok(turned.to_dtype(dtype)?)
 }
 
 /// Queries that grow with their position (see [`QueryGrowth`]).

@@ -4,6 +4,7 @@
 mod bpe;
 mod folder;
 mod gguf;
+mod keys;
 mod pre;
 mod precheck;
 mod stream;
@@ -11,6 +12,7 @@ mod template;
 mod tokenizer;
 
 pub use gguf::GgufVocab;
+pub use keys::{Fate, tokenizer_keys};
 pub use stream::Stream;
 pub use template::{ChatTemplate, Message, RenderOptions};
 pub use tokenizer::Tokenizer;

@@ -35,6 +35,14 @@ impl Weights<'_> {
         })
     }
 
+    /// A parameter that is a key of a GGUF's metadata.
+    pub(super) fn keyed(&self, param: Param, owner: Owner) -> Option<f64> {
+        let mut entries = self.names.entries.iter();
+        let entry = entries.find(|e| e.param == param && e.layout == Layout::Key)?;
+        let layer = self.part.stored(owner.layer?);
+        self.checkpoint.gguf()?.f64s(entry.name)?.get(layer).copied()
+    }
+
     pub(super) fn missing(&self, param: Param, owner: Owner, bias: bool) -> Error {
         let tried: Vec<String> = self.candidates(param, owner, bias).map(|(n, _)| n).collect();
         let present = self.checkpoint.tensors().map(|t| t.name.as_str());

@@ -44,7 +44,7 @@ pub(super) fn place(
         Layout::Stacked(stack) => {
             return stack::place(stack, param, layer, expert, (rows, columns), bias);
         }
-        Layout::Plain | Layout::PlusOne | Layout::Transposed => Parts::whole(rows),
+        Layout::Plain | Layout::PlusOne | Layout::Transposed | Layout::Key => Parts::whole(rows),
         Layout::FusedQkv | Layout::FusedQkvTransposed => Heads::of(layer)?.fused(param)?,
         Layout::GroupedQkv => Heads::of(layer)?.grouped(param)?,
         Layout::FourfoldQvk => Heads::of(layer)?.fourfold(param)?,

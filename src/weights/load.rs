@@ -186,7 +186,11 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn vector(&self, param: Param, owner: impl Into<Owner>, len: usize) -> Result<Tensor> {
-        let found = self.take(param, owner.into(), Kind::Factor, (len, 1))?;
+        let owner = owner.into();
+        if let Some(number) = self.keyed(param, owner) {
+            return Ok(Tensor::full(number as f32, len, &self.device)?);
+        }
+        let found = self.take(param, owner, Kind::Factor, (len, 1))?;
         let line = self.line(&found, DType::F32)?;
         match found.layout {
             Layout::PlusOne => Ok((line - 1.0)?),

@@ -143,6 +143,8 @@ pub enum Layout {
     PermutedHeads,
     /// The factor is stored with 1 already added: Gemma's norms in GGUF.
     PlusOne,
+    /// No tensor at all but a key of a GGUF's metadata, a number a layer.
+    Key,
     /// The matrices of all experts, one after another; biases (experts, out).
     Stacked(Stack),
 }

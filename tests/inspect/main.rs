@@ -117,7 +117,9 @@ fn scores_statistics_and_lens_are_pytorchs() {
         let vocab = model.spec().vocab_size;
         let reading = &lens(&model.decoder, &ids, last..last + 1, vocab).unwrap()[0];
         for (depth, theirs) in reading.depths.iter().zip(case["lens"].as_array().unwrap()) {
-            near(depth.kl, theirs["kl"].as_f64().unwrap(), "kl");
+            // A large divergence, a difference of logits, is off by a share of itself.
+            let kl = theirs["kl"].as_f64().unwrap();
+            near(depth.kl / kl.max(1.0), kl / kl.max(1.0), "kl");
             let theirs = softmax(&numbers(&theirs["logits"]));
             assert_eq!(depth.top.len(), vocab);
             for guess in &depth.top {

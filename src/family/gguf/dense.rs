@@ -162,11 +162,37 @@ pub(super) fn olmo(reader: &Reader<'_>, map: &mut Keys) {
     numbers(reader, map, &[("attention.clamp_kqv", "clip_qkv")]);
 }
 
-/// One architecture for two families: the third generation has a window.
+/// One architecture for two families: the third generation has a window. Layers that slide have the
+/// same base and no scaling.
 pub(super) fn olmo2(reader: &Reader<'_>, map: &mut Keys) {
-    if reader.size("attention.sliding_window").is_some_and(|window| window > 0) {
-        map.insert("model_type".into(), json!("olmo3"));
-        window(reader, map);
+    if reader.size("attention.sliding_window").is_none_or(|window| window == 0) {
+        return;
+    }
+    map.insert("model_type".into(), json!("olmo3"));
+    window(reader, map);
+    if let Some(slide) = reader.metadata.bools(&reader.key("attention.sliding_window_pattern")) {
+        let kinds = slide.iter().map(|s| if *s { "sliding_attention" } else { "full_attention" });
+        map.insert("layer_types".into(), kinds.collect());
+    }
+    if let Some(full) = map.remove("rope_parameters") {
+        let sliding = json!({"rope_type": "default", "rope_theta": full.get("rope_theta")});
+        let both = json!({"full_attention": full, "sliding_attention": sliding});
+        map.insert("rope_parameters".into(), both);
+    }
+}
+
+/// Its numbers stand among those of the rotation, as its own configuration has them.
+pub(super) fn mistral3(reader: &Reader<'_>, map: &mut Keys) {
+    map.insert("sliding_window".into(), Value::Null);
+    if let Some(Value::Object(rope)) = map.get_mut("rope_parameters") {
+        let keys = [
+            ("rope.scaling.yarn_log_multiplier", "mscale_all_dim"),
+            ("attention.temperature_scale", "llama_4_scaling_beta"),
+        ];
+        numbers(reader, rope, &keys);
+        if rope.contains_key("mscale_all_dim") {
+            rope.insert("mscale".into(), json!(1.0)); // as llama.cpp takes it
+        }
     }
 }
 

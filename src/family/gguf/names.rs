@@ -1,7 +1,7 @@
 //! Where llama.cpp keeps a decoder's parameters: the same names for every architecture, and a few
 //! ways in which they lie there.
 
-use crate::weights::{Layout, Names, Param, Stack, plain, stored};
+use crate::weights::{Layout, Names, Param, Stack, bare, plain, stored};
 
 const STACK: Layout = Layout::Stacked(Stack::Plain);
 
@@ -68,6 +68,14 @@ pub(super) const FUSED: Names = names!(
     heads: Layout::Plain, norms: Layout::Plain, own:
     stored(Param::Gate, "blk.{}.ffn_up", Layout::FusedGateUp),
     stored(Param::Up, "blk.{}.ffn_up", Layout::FusedGateUp)
+);
+/// What the nonlinearity was trained with is in keys, a number a layer.
+pub(super) const APERTUS: Names = names!(
+    heads: Layout::Plain, norms: Layout::Plain, own:
+    bare(Param::XieluPositive, "xielu.alpha_p", Layout::Key),
+    bare(Param::XieluNegative, "xielu.alpha_n", Layout::Key),
+    bare(Param::XieluBeta, "xielu.beta", Layout::Key),
+    bare(Param::XieluEps, "xielu.eps", Layout::Key)
 );
 /// Where there are two norms, the second is the attention's.
 pub(super) const FALCON: Names = names!(
