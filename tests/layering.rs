@@ -49,7 +49,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("inspect/lesson/seen.rs", "new", "what is kept, field by field"),
     ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/amx.rs", "many", "one loop nest, blocked for the caches"),
-    ("kernels/few.rs", "quantised", "one loop nest over groups and rows"),
     ("kernels/fill.rs", "write_row", "an arm for each format"),
     ("kernels/quads.rs", "quads", "an arm for each format"),
     ("kernels/quads.rs", "unpack", "an arm for each format"),

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::format::{Format, GROUP, ROWS};
 use super::lanes::{Lanes, per_isa};
-use super::quads::{BLOCKS, HALVES, MINIMUM, OFFSET, quads};
+use super::quads::{BLOCKS, Each, GroupScales, HALVES, MINIMUM, OFFSET, quads};
 use super::unary::{Activation, activate};
 
 /// Rows that one pass takes along.
@@ -211,9 +211,29 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>
     // SAFETY: see `format.rs` for what a tile holds; a row of activations has `groups` groups.
     unsafe {
         let mut sums = [L::splat(0.0); M];
-        quads::<L, BITS, SCALES>(tile, groups, 0..groups, |g, quads, scales| {
-            for m in 0..M {
-                let at = m * groups + g;
+        let dots = Dots::<L, BITS, SCALES, M> { input, groups, sums: &mut sums };
+        quads::<L, BITS, SCALES>(tile, groups, 0..groups, dots);
+        sums
+    }
+}
+
+/// Adds a group's products with each row to that row's sum.
+struct Dots<'a, L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> {
+    input: &'a Input,
+    groups: usize,
+    sums: &'a mut [L::F; M],
+}
+
+impl<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> Each<L>
+    for Dots<'_, L, BITS, SCALES, M>
+{
+    #[inline(always)]
+    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
+        let (input, sums) = (self.input, &mut *self.sums);
+        for m in 0..M {
+            // SAFETY: the caller's: row `m` of the activations has this group.
+            unsafe {
+                let at = m * self.groups + g;
                 let x: *const i32 = input.codes.add(at * GROUP).cast();
                 let d = L::splat(*input.d.add(at));
                 let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
@@ -243,7 +263,6 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>
                     sums[m] = L::fma(scales.second, sum, sums[m]);
                 }
             }
-        });
-        sums
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::few::Part;
 use super::format::{Format, GROUP, ROWS};
 use super::lanes::{Lanes, per_isa};
-use super::quads::{BLOCKS, HALVES, MINIMUM, OFFSET, quads};
+use super::quads::{BLOCKS, GroupScales, HALVES, MINIMUM, OFFSET, quads};
 
 /// Columns of the left, rows of the right matrix that are worked through at a time: a block of
 /// them stays in the caches.
@@ -226,19 +226,25 @@ unsafe fn codes<L: Lanes, const BITS: u32, const SCALES: u8>(
     // SAFETY: the caller's.
     unsafe {
         let byte = L::splat_i(255);
-        quads::<L, BITS, SCALES>(tile, groups, range, |g, quads, scales| {
-            let offset = L::splat(-scales.offset as f32);
-            for (q, quad) in quads.into_iter().enumerate() {
-                let (factor, summand) = match SCALES {
-                    HALVES if q >= 4 => (scales.second, L::mul(scales.second, offset)),
-                    MINIMUM | BLOCKS => (scales.factor, scales.second),
-                    _ => (scales.factor, L::mul(scales.factor, offset)),
-                };
-                let number = |code: L::I| L::fma(L::number(L::and(code, byte)), factor, summand);
-                let pair = (g - first) * GROUP / 2 + q * 2;
-                sink(pair, number(quad), number(L::shr::<8>(quad)));
-                sink(pair + 1, number(L::shr::<16>(quad)), number(L::shr::<24>(quad)));
-            }
-        });
+        quads::<L, BITS, SCALES>(
+            tile,
+            groups,
+            range,
+            |g: usize, quads: [L::I; 8], scales: GroupScales<L>| {
+                let offset = L::splat(-scales.offset as f32);
+                for (q, quad) in quads.into_iter().enumerate() {
+                    let (factor, summand) = match SCALES {
+                        HALVES if q >= 4 => (scales.second, L::mul(scales.second, offset)),
+                        MINIMUM | BLOCKS => (scales.factor, scales.second),
+                        _ => (scales.factor, L::mul(scales.factor, offset)),
+                    };
+                    let number =
+                        |code: L::I| L::fma(L::number(L::and(code, byte)), factor, summand);
+                    let pair = (g - first) * GROUP / 2 + q * 2;
+                    sink(pair, number(quad), number(L::shr::<8>(quad)));
+                    sink(pair + 1, number(L::shr::<16>(quad)), number(L::shr::<24>(quad)));
+                }
+            },
+        );
     }
 }

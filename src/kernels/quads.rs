@@ -1,5 +1,6 @@
 //! A quantised tile, group by group, in registers: eight vectors of codes, each with four columns
 //! of sixteen rows, and their scales. What is done with them is the caller's affair.
+#![allow(clippy::needless_range_loop, reason = "indices are registers")]
 
 use std::ops::Range;
 
@@ -22,6 +23,23 @@ pub(super) struct GroupScales<L: Lanes> {
     pub(super) offset: i32,
 }
 
+/// What is done with a group. A closure will do, but only a method is inlined always: a closure that
+/// is not has none of the instructions, and calls each of them.
+pub(super) trait Each<L: Lanes> {
+    /// Takes the number, codes and scales of a group.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
+    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>);
+}
+
+impl<L: Lanes, F: FnMut(usize, [L::I; 8], GroupScales<L>)> Each<L> for F {
+    #[inline(always)]
+    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
+        self(g, quads, scales);
+    }
+}
+
 /// Calls `each` with the number, codes and scales of every group in `range`, of `groups` in the
 /// tile. Where there are blocks, the range is of whole ones.
 #[inline(always)]
@@ -29,7 +47,7 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
     tile: *const u8,
     groups: usize,
     range: Range<usize>,
-    mut each: impl FnMut(usize, [L::I; 8], GroupScales<L>),
+    mut each: impl Each<L>,
 ) {
     // SAFETY: a tile has the codes of `groups` groups, and behind them the scales of their blocks;
     // blocks are whole.
@@ -44,7 +62,7 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
             for g in range {
                 let second = if SCALES == MINIMUM { L::load_f16(scales.add(32)) } else { none };
                 let group = GroupScales { factor: L::load_f16(scales), second, offset };
-                each(g, unpack::<L, BITS>(codes), group);
+                each.group(g, unpack::<L, BITS>(codes), group);
                 codes = codes.add(code_bytes);
                 scales = scales.add(if SCALES == MINIMUM { 64 } else { 32 });
             }
@@ -65,7 +83,7 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
                     let (s, t) = (L::load_i8(scales), L::load_i8(scales.add(ROWS)));
                     (L::mul(d, L::number(s)), L::mul(d, L::number(t)))
                 };
-                each(
+                each.group(
                     block * 8 + g,
                     unpack::<L, BITS>(codes),
                     GroupScales { factor, second, offset },
@@ -83,20 +101,28 @@ unsafe fn unpack<L: Lanes, const BITS: u32>(codes: *const u8) -> [L::I; 8] {
     // SAFETY: a group has 64 · `BITS` bytes of codes.
     unsafe {
         L::prefetch(codes.wrapping_add(2048));
-        let vector = |i: usize| L::load_i(codes.add(i * 64));
+        macro_rules! vector {
+            ($i:expr) => {
+                L::load_i(codes.add($i * 64))
+            };
+        }
         if BITS == 8 {
             L::prefetch(codes.wrapping_add(2048 + 256));
-            return [0, 1, 2, 3, 4, 5, 6, 7].map(vector);
+            let mut quads = [L::splat_i(0); 8];
+            for i in 0..8 {
+                quads[i] = vector!(i);
+            }
+            return quads;
         }
         let nibble = L::splat_i(0x0f0f_0f0f);
         let mut quads = [L::splat_i(0); 8];
         for i in 0..4 {
-            let both = vector(i);
+            let both = vector!(i);
             quads[2 * i] = L::and(both, nibble);
             quads[2 * i + 1] = L::and(L::shr::<4>(both), nibble);
         }
         if BITS == 5 {
-            let (bits, fifth) = (vector(4), L::splat_i(0x1010_1010));
+            let (bits, fifth) = (vector!(4), L::splat_i(0x1010_1010));
             let shifted = [
                 L::shl::<4>(bits),
                 L::shl::<3>(bits),
@@ -114,7 +140,7 @@ unsafe fn unpack<L: Lanes, const BITS: u32>(codes: *const u8) -> [L::I; 8] {
         if BITS == 6 {
             let upper = L::splat_i(0x3030_3030);
             for half in 0..2 {
-                let bits = vector(4 + half);
+                let bits = vector!(4 + half);
                 let shifted = [L::shl::<4>(bits), L::shl::<2>(bits), bits, L::shr::<2>(bits)];
                 for (quad, bits) in quads[4 * half..].iter_mut().zip(shifted) {
                     *quad = L::or(*quad, L::and(bits, upper));
