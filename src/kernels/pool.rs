@@ -195,8 +195,8 @@ impl Pool {
             seen = epoch;
             self.inside.fetch_add(1, SeqCst);
             if epoch % 2 == 1 && self.epoch.load(SeqCst) == epoch {
-                // SAFETY: odd and unchanged, so the region was open after this thread was counted, so its caller waits
-                // for it, and writes no other job before.
+                // SAFETY: odd and unchanged, so the region was open after this thread was counted,
+                // so its caller waits for it, and writes no other job before.
                 if let Some(job) = unsafe { *self.job.get() } {
                     self.take(job);
                     continue;

@@ -46,11 +46,12 @@ pub(super) unsafe fn weigh<L: Lanes>(
         let numbers = std::slice::from_raw_parts_mut(row, vectors * 16);
         numbers[..seen.from].fill(f32::NEG_INFINITY);
         numbers[seen.to..].fill(f32::NEG_INFINITY);
-        let mut greatest = L::load(row);
-        for i in 1..vectors {
+        // Of no vector at all nothing is read: the row still holds another stretch's weights.
+        let mut greatest = L::splat(sum.greatest);
+        for i in 0..vectors {
             greatest = L::max(greatest, L::load(row.add(i * 16)));
         }
-        let greatest = L::greatest(greatest).max(sum.greatest);
+        let greatest = L::greatest(greatest);
         let factor = if greatest > sum.greatest { (sum.greatest - greatest).exp() } else { 1.0 };
         let less = L::splat(greatest);
         let mut total = L::splat(0.0);
