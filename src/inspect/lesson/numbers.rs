@@ -18,8 +18,13 @@ pub(super) fn apart(a: &[f64], b: &[f32]) -> f64 {
     if a.len() != b.len() {
         return f64::NAN;
     }
-    let apart = a.iter().zip(b).map(|(a, b)| (a - f64::from(*b)).abs());
-    apart.fold(0.0, |most, x| if x.is_nan() || most.is_nan() { f64::NAN } else { most.max(x) })
+    most_of(a.iter().zip(b).map(|(a, b)| (a - f64::from(*b)).abs()))
+}
+
+/// The largest of some deviations, at least 0; no number where one of them is none.
+pub(super) fn most_of(values: impl Iterator<Item = f64>) -> f64 {
+    values
+        .fold(0.0, |most: f64, x| if most.is_nan() || x.is_nan() { f64::NAN } else { most.max(x) })
 }
 
 /// The largest size of a number in a vector, at least 1e-6.

@@ -3,8 +3,8 @@
 use candle_core::{IndexOp, Tensor};
 
 use super::numbers::{apart, dot, length, size, softmax, weighted};
-use super::seen::{Rows, Seen};
-use crate::error::{Error, Result};
+use super::seen::{Rows, Seen, announced};
+use crate::error::Result;
 use crate::inspect::document::{Part, Section};
 use crate::inspect::layer::LayerView;
 use crate::model::Model;
@@ -26,12 +26,7 @@ impl First {
         let input = Tensor::new(ids, model.decoder.device())?.unsqueeze(0)?;
         let run = Run { probe: Some(&mut recorder), last_only: true, ..Run::default() };
         model.decoder.run(&input, run)?;
-        let get = |site: Site| {
-            let found = recorder.sites.get(&At { layer: Some(0), site });
-            found.ok_or_else(|| {
-                Error::request("explain", format!("no {} was announced", site.name()))
-            })
-        };
+        let get = |site| announced(&recorder, Some(0), site);
         let last = ids.len() - 1;
         Ok(Self {
             q: get(Site::Q)?.i((0, 0, last))?.to_vec1()?,

@@ -1,7 +1,7 @@
 //! From queries and keys to weights: products, scale, mask, softmax.
 
 use super::Limits;
-use super::numbers::{dot, softmax, spread};
+use super::numbers::{dot, most_of, softmax, spread};
 use super::seen::Seen;
 use crate::inspect::document::{Cell, Part, Section, Table};
 use crate::inspect::layer::LayerView;
@@ -89,10 +89,6 @@ fn fits(section: &mut Section, seen: &Seen<'_>, products: &Products, limits: &Li
     let size = products.run.iter().fold(1f64, |most, x| most.max(x.abs()));
     let off = expected.iter().zip(&products.run).map(|(a, b)| (a - b).abs() / size);
     section.check("these scores are the run's", most_of(off), limits.kept);
-}
-
-fn most_of(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |most, x| if x.is_nan() { f64::NAN } else { most.max(x) })
 }
 
 /// How a score is made, in this model.

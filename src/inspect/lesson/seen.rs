@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::numbers::most_of;
 use crate::error::{Error, Result};
 use crate::inspect::map::Map;
 use crate::inspect::tokens::{Token, shortened};
@@ -67,12 +68,7 @@ impl<'m> Seen<'m> {
         let input = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
         decoder
             .run(&input, Run { probe: Some(&mut recorder), last_only: true, ..Run::default() })?;
-        let get = |layer, site| {
-            let found = recorder.sites.get(&At { layer, site });
-            found.ok_or_else(|| {
-                Error::request("explain", format!("no {} was announced", site.name()))
-            })
-        };
+        let get = |layer, site| announced(&recorder, layer, site);
         let here = |site| get(Some(layer), site);
         let kv_head = head / (attention.n_heads / attention.n_kv_heads).max(1);
         let flat = |x: &Tensor| -> Result<Rows> { Ok(x.get(0)?.to_vec2::<f32>()?) };
@@ -146,10 +142,20 @@ impl<'m> Seen<'m> {
     }
 }
 
+/// What a pass announced at a site.
+pub(super) fn announced<F>(
+    recorder: &Recorder<F>,
+    layer: Option<usize>,
+    site: Site,
+) -> Result<&Tensor> {
+    let found = recorder.sites.get(&At { layer, site });
+    found.ok_or_else(|| Error::request("explain", format!("no {} was announced", site.name())))
+}
+
 /// How far a row's weights are from 1 together; beside a learned sink, how far above it.
 fn row_sums(pattern: &Tensor, sinks: bool) -> Result<f64> {
     let sums = pattern.sum(3)?.flatten_all()?.to_vec1::<f32>()?;
     let off = sums.iter().map(|sum| f64::from(*sum) - 1.0);
-    let off = off.map(|off| if sinks { off.max(0.0) } else { off.abs() });
-    Ok(off.fold(0.0, |most, x| if x.is_nan() { f64::NAN } else { most.max(x) }))
+    let above = |off: f64| if off < 0.0 { 0.0 } else { off }; // what is no number stays none
+    Ok(most_of(off.map(|off| if sinks { above(off) } else { off.abs() })))
 }

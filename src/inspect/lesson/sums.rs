@@ -1,7 +1,7 @@
 //! The weighted sum of values: what a head brings along.
 
 use super::Limits;
-use super::numbers::{apart, size, weighted};
+use super::numbers::{apart, most_of, size, weighted};
 use super::seen::Seen;
 use crate::inspect::document::{Cell, Part, Section, Table};
 
@@ -25,7 +25,7 @@ pub(super) fn values(seen: &Seen<'_>, limits: &Limits) -> Section {
         let row: Vec<f64> = seen.pattern[query].iter().map(|x| f64::from(*x)).collect();
         apart(&weighted(&row, &seen.v), &seen.z[query])
     });
-    let off = every.fold(0.0, |most, x| if x.is_nan() { f64::NAN } else { f64::max(most, x) });
+    let off = most_of(every);
     let size = seen.v.iter().map(|v| size(v)).fold(1e-6, f64::max);
     section.check("the weighted sum is the run's z, for every token", off / size, limits.kept);
     section
