@@ -73,6 +73,8 @@ fn patterns_queries_keys_and_sums_are_pytorchs() {
         for (at, ours) in &ours.sites {
             let theirs = &theirs.sites[at];
             let apart = (ours - theirs).unwrap().abs().unwrap().flatten_all().unwrap();
+            let sum = apart.sum(0).unwrap().to_scalar::<f32>().unwrap();
+            assert!(sum.is_finite(), "a maximum passes over what is no number");
             let apart = apart.max(0).unwrap().to_scalar::<f32>().unwrap();
             let size = theirs.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
             let size = size.to_scalar::<f32>().unwrap().max(1.0);
