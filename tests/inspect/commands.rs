@@ -45,6 +45,7 @@ fn what_cannot_be_is_refused() {
         ("generate", vec!["--ablate", "0.9"], "layer 0 has heads 0 to 3"),
         ("generate", vec!["--ablate", "first"], "`first` is no head"),
         ("generate", vec!["--scale", "0.1=loud"], "`loud` is no factor"),
+        ("lens", vec!["--html", "no/such/folder/a.html"], "no/such/folder/a.html"),
         ("lens", vec!["--position", "3"], "3 is none of 0 to 2"),
         ("explain", vec!["--layer", "7"], "7 is none of the model's 0 to 1"),
         ("explain", vec!["--token", "3"], "3 is none of 0 to 2"),
@@ -144,7 +145,9 @@ fn one_token_is_enough() {
         let files = ["png", "svg", "html", "safetensors"].map(|kind| file(&format!("a.{kind}")));
         let [png, svg, html, maps] = &files;
         let all = ["--png", png, "--svg", svg, "--html", html, "--safetensors", maps, "--json"];
-        for (command, more) in [("attend", &all[..]), ("lens", &["--json"]), ("explain", &[])] {
+        for (command, more) in
+            [("attend", &all[..]), ("lens", &["--json", "--html", html]), ("explain", &[])]
+        {
             let args: Vec<&str> =
                 [command].into_iter().chain(ids).chain(more.iter().copied()).collect();
             let output = taper(&args);
