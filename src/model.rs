@@ -150,6 +150,11 @@ impl Opened {
         Ok(Self { checkpoint, described, config, generation_config, name: name.into(), names })
     }
 
+    /// Which tensor is which parameter.
+    pub fn names(&self) -> &'static Names {
+        self.names
+    }
+
     /// The dtype to compute in, and whether quantised weights are dequantised.
     pub fn dtype(&self, options: &LoadOptions) -> (DType, bool) {
         match options.dtype {

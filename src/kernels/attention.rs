@@ -134,7 +134,8 @@ impl Task<'_> {
 /// The tensor's own.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Result<Option<Tensor>> {
     let wanted = super::offering() && q.dtype() == DType::F32;
-    if !wanted || [q, k, v].iter().any(|x| x.track_op()) || !fits(q, k, v, how)? {
+    let tracked = |x: &Tensor| x.track_op();
+    if !wanted || [q, k, v].into_iter().chain(how.sinks).any(tracked) || !fits(q, k, v, how)? {
         return Ok(None);
     }
     match how.sinks {

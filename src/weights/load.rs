@@ -13,10 +13,11 @@ use super::file::Stored;
 use super::layout::{Place, place};
 use super::param::{Layout, MXFP4_BLOCKS, MXFP4_SCALES, Names, Owner, Param, Stack};
 use super::part::Part;
+use super::plan::Plan;
 use super::read::Choice;
 use crate::error::{Error, Result};
 use crate::kernels::{Format, Packed};
-use crate::spec::Spec;
+use crate::spec::{Layer, Spec};
 
 /// A matrix (out, in), as it was stored or as it is computed with.
 #[derive(Debug, Clone)]
@@ -53,11 +54,12 @@ pub struct Weights<'a> {
     dequantise: bool,
     packing: Option<Packing>,
     pub(super) part: Part,
+    pub(super) plan: Option<Plan>,
 }
 
 /// What of a parameter is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// The matrix of a projection.
     Matrix,
     /// The factor of a norm, or another vector that stands where a matrix would.
@@ -84,9 +86,9 @@ impl<'a> Weights<'a> {
         dtype: DType,
         dequantise: bool,
     ) -> Self {
-        let (taken, part) = Default::default();
+        let (taken, part, plan) = Default::default();
         let packing = None;
-        Self { checkpoint, names, taken, spec, device, dtype, dequantise, packing, part }
+        Self { checkpoint, names, taken, spec, device, dtype, dequantise, packing, part, plan }
     }
 
     /// Matrices come packed from here on. Only on the CPU, and for what will only be read.
@@ -103,6 +105,10 @@ impl<'a> Weights<'a> {
     /// What dense matrices and vectors are in.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    pub(super) fn layer(&self, layer: usize) -> Option<&'a Layer> {
+        self.spec.layers.get(layer)
     }
 
     /// Whether the checkpoint has the parameter's matrix (or factor).
@@ -126,6 +132,9 @@ impl<'a> Weights<'a> {
         shape: (usize, usize),
     ) -> Result<Matrix> {
         let owner = owner.into();
+        if let Some(zeros) = self.plan(param, owner, Kind::Matrix, shape)? {
+            return Ok(Matrix::Dense(zeros));
+        }
         let Found { stored, choice, layout } = self.take(param, owner, Kind::Matrix, shape)?;
         if let Layout::Stacked(Stack::Mxfp4 | Stack::AlternatingMxfp4) = layout {
             let scales = self.scales(param, owner, stored, choice.n_rows())?;
@@ -176,7 +185,11 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn bias(&self, param: Param, owner: impl Into<Owner>, len: usize) -> Result<Tensor> {
-        let found = self.take(param, owner.into(), Kind::Bias, (len, 1))?;
+        let owner = owner.into();
+        if let Some(zeros) = self.plan(param, owner, Kind::Bias, (len, 1))? {
+            return Ok(zeros.flatten_all()?);
+        }
+        let found = self.take(param, owner, Kind::Bias, (len, 1))?;
         self.line(&found, self.dtype)
     }
 
@@ -189,6 +202,9 @@ impl<'a> Weights<'a> {
         let owner = owner.into();
         if let Some(number) = self.keyed(param, owner) {
             return Ok(Tensor::full(number as f32, len, &self.device)?);
+        }
+        if let Some(zeros) = self.plan(param, owner, Kind::Factor, (len, 1))? {
+            return Ok(zeros.flatten_all()?);
         }
         let found = self.take(param, owner, Kind::Factor, (len, 1))?;
         let line = self.line(&found, DType::F32)?;
@@ -210,6 +226,11 @@ impl<'a> Weights<'a> {
         (heads, len): (usize, usize),
     ) -> Result<Tensor> {
         let owner = owner.into();
+        if self.plans_whole(param)
+            && let Some(zeros) = self.plan(param, owner, Kind::Factor, (heads, len))?
+        {
+            return Ok(zeros);
+        }
         if self.has(param, owner) {
             let Found { stored, choice, .. } =
                 self.take(param, owner, Kind::Matrix, (heads, len))?;
@@ -237,7 +258,7 @@ impl<'a> Weights<'a> {
         let (index, layout) = found.ok_or_else(|| self.missing(param, owner, bias))?;
         let stored = &self.checkpoint.tensors[index];
         let vector = kind != Kind::Matrix;
-        let layer = owner.layer.and_then(|layer| self.spec.layers.get(layer));
+        let layer = owner.layer.and_then(|layer| self.layer(layer));
         let mut place = place(layout, param, layer, owner.expert, shape, vector)?;
         if shape.0 == 1 && stored.info.shape == [shape.1] {
             place = Place::row(shape.1); // a matrix of one row, written as a vector

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -13,6 +14,7 @@ use half::{bf16, f16};
 use super::checkpoint::Checkpoint;
 use super::dtype::{Element, StoredDtype, decode};
 use super::file::Stored;
+use super::held::chosen;
 use super::mxfp4;
 use crate::error::{Error, Result};
 use crate::kernels::map::Map;
@@ -53,6 +55,9 @@ impl Checkpoint {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        if let Some(tensor) = self.held(stored) {
+            return Ok(chosen(tensor, stored, choice)?.to_dtype(dtype)?.to_device(device)?);
+        }
         let shape = (choice.n_rows(), choice.n_columns());
         let cpu = Device::Cpu;
         let tensor = match dtype {
@@ -123,6 +128,7 @@ impl Checkpoint {
             || columns != stored.row_len()
             || choice.stride != 1
             || stored.info.dtype == StoredDtype::Mxfp4
+            || self.held(stored).is_some()
         {
             let dense = self.dense(stored, choice, DType::F32, &Device::Cpu)?;
             return Packed::of_tensor(format, &dense);
@@ -172,6 +178,10 @@ impl Checkpoint {
 
     /// The chosen numbers, row after row.
     fn numbers<T: Element>(&self, stored: &Stored, choice: &Choice) -> Result<Vec<T>> {
+        if let Some(tensor) = self.held(stored) {
+            let numbers = chosen(tensor, stored, choice)?.flatten_all()?.to_dtype(T::DTYPE)?;
+            return Ok(numbers.to_vec1::<T>()?);
+        }
         let mut out = Vec::with_capacity(choice.n_rows() * choice.n_columns());
         let (row_len, columns) = (stored.row_len(), choice.columns.clone());
         self.for_each(stored, &choice.rows, &mut |rows| {
@@ -221,7 +231,8 @@ impl Checkpoint {
             "tensor `{}` is stored as {}, from which no parameter can be read",
             stored.info.name, stored.info.dtype
         );
-        Error::file(&self.files[stored.file].path, problem)
+        let path = self.files.get(stored.file).map_or(Path::new(self.origin()), |f| &f.path);
+        Error::file(path, problem)
     }
 
     pub(super) fn row_bytes(&self, stored: &Stored) -> u64 {
@@ -236,7 +247,7 @@ impl Checkpoint {
         rows: &[Range<usize>],
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let file = &self.files[stored.file];
+        let file = self.files.get(stored.file).ok_or_else(|| self.not_a_float(stored))?;
         let row_bytes = self.row_bytes(stored);
         if row_bytes == 0 {
             return Ok(());
