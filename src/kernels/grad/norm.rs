@@ -234,13 +234,22 @@ unsafe fn backward_with<L: Lanes>(
                 let (x, g, dy) = part(i);
                 let d = L::fma(x, gx_mean, L::sub(g, g_mean));
                 store::<L>(dx.add(row * n + i), n - i, L::mul(d, factor));
-                let w = dw.as_mut_ptr().add(i);
-                store::<L>(w, n - i, L::fma(dy, x, load::<L>(w, n - i, 0.0)));
+                add_to::<L>(dw, i, L::mul(dy, x));
                 if norm.centred {
-                    let b = db.as_mut_ptr().add(i);
-                    store::<L>(b, n - i, L::add(dy, load::<L>(b, n - i, 0.0)));
+                    add_to::<L>(db, i, dy);
                 }
             }
         }
+    }
+}
+
+/// Adds sixteen numbers, or as many as are left, from number `i` on.
+#[inline(always)]
+unsafe fn add_to<L: Lanes>(sums: &mut [f32], i: usize, a: L::F) {
+    let count = sums.len() - i;
+    // SAFETY: `i` lies within the sums.
+    unsafe {
+        let at = sums.as_mut_ptr().add(i);
+        store::<L>(at, count, L::add(a, load::<L>(at, count, 0.0)));
     }
 }
