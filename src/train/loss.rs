@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::corpus::Batch;
 use crate::error::Result;
+use crate::kernels;
 use crate::nn::Decoder;
 
 /// −Σ ln p(label) over what is learned of `batch`, in nats: a scalar.
@@ -13,7 +14,24 @@ use crate::nn::Decoder;
 pub fn loss(decoder: &Decoder, batch: &Batch) -> Result<Tensor> {
     let logits = decoder.logits(&batch.ids)?; // (rows, seq, vocab)
     let vocab = logits.dim(D::Minus1)?;
-    cross_entropy(&logits.reshape(((), vocab))?, batch)
+    let logits = logits.reshape(((), vocab))?;
+    match kernels::cross_entropy(&logits, &labels(batch)?)? {
+        Some(losses) => Ok(losses.sum_all()?),
+        None => cross_entropy(&logits, batch),
+    }
+}
+
+/// The labels, those that are not learned left out.
+fn labels(batch: &Batch) -> Result<Vec<u32>> {
+    let mut labels = batch.labels.to_vec1::<u32>()?;
+    if let Some(learned) = &batch.learned {
+        for (label, learned) in labels.iter_mut().zip(learned.to_vec1::<f32>()?) {
+            if learned == 0.0 {
+                *label = kernels::IGNORED;
+            }
+        }
+    }
+    Ok(labels)
 }
 
 /// By the definition: ln Σ exp(x − max) + max − x[label].
