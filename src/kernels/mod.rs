@@ -32,7 +32,7 @@ pub use elementwise::{activate, activate_times};
 pub use fill::Packer;
 pub use format::Format;
 pub use fused::{layer_norm, rms_norm, rotate, softmax};
-pub use grad::{IGNORED, cross_entropy};
+pub use grad::{IGNORED, cross_entropy, linear, rounded};
 pub use isa::Isa;
 pub use packed::Packed;
 pub(crate) use plainly::offering;

@@ -8,6 +8,7 @@ mod norm;
 mod numbers;
 mod product;
 mod rope;
+mod rounded;
 
 use candle_core::{DType, Tensor};
 
@@ -16,6 +17,7 @@ pub(super) use gate::{activate, activate_times};
 pub use loss::{IGNORED, cross_entropy};
 pub(super) use norm::{layer_norm, rms_norm};
 pub(super) use rope::rotate;
+pub use rounded::{linear, rounded};
 
 /// Whether these fast paths serve for a tensor.
 fn fits(x: &Tensor) -> bool {
