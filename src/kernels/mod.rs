@@ -38,6 +38,6 @@ pub use packed::Packed;
 pub(crate) use plainly::offering;
 pub use plainly::plainly;
 pub use pool::{set_threads, threads};
-pub use product::{gated, products};
+pub use product::{gated, gated_down, products};
 pub use stream::{Bandwidth, bandwidth, streamed};
 pub use unary::Activation;
