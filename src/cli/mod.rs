@@ -21,6 +21,7 @@ mod sampling;
 mod score;
 mod text;
 mod trace;
+mod train;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,7 @@ enum Command {
     Trace(trace::Args),
     Compare(Box<compare::Args>),
     Score(score::Args),
+    Train(train::Args),
 }
 
 /// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => trace::run(args),
         Command::Compare(args) => return compare::run(*args),
         Command::Score(args) => score::run(args),
+        Command::Train(args) => train::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

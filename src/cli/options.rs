@@ -170,7 +170,7 @@ const POOLS: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
 /// Computes with so many threads. A running process cannot safely change its environment, so it
 /// begins anew in another: call this before anything else is done.
-fn threads(count: Option<usize>) -> Result<()> {
+pub(crate) fn threads(count: Option<usize>) -> Result<()> {
     let Some(count) = count else { return Ok(()) };
     if !(1..=1024).contains(&count) {
         return Err(Error::request("--threads", format!("{count} is not between 1 and 1024")));

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
@@ -17,6 +18,9 @@ const SERIAL: usize = 1 << 14;
 /// # Errors
 /// The tensor's own.
 pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if a.track_op() || b.track_op() {
+        return grad::activate_times(a, b, activation);
+    }
     if !plain(a) || !plain(b) || a.dims() != b.dims() {
         return Ok(None);
     }
@@ -36,6 +40,14 @@ pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<
     };
     let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
     out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+}
+
+/// `activation(x)`, elementwise, where a gradient is wanted.
+///
+/// # Errors
+/// The operation's own.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if x.track_op() { grad::activate(x, activation) } else { Ok(None) }
 }
 
 per_isa! {

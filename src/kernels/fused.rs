@@ -1,8 +1,9 @@
 //! candle's own fused operations, offered where they serve: on the CPU, in f32, and where no
-//! gradient is wanted (they have none). No product is here.
+//! gradient is wanted (they have none); where one is, ours. No product is here.
 
 use candle_core::{DType, Tensor};
 
+use super::grad;
 use crate::error::Result;
 
 /// Softmax over the last axis.
@@ -21,7 +22,10 @@ pub fn softmax(x: &Tensor) -> Result<Option<Tensor>> {
 /// # Errors
 /// The operation's own.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Option<Tensor>> {
-    if !fits(x) || weight.track_op() {
+    if x.track_op() || weight.track_op() {
+        return grad::rms_norm(x, weight, eps);
+    }
+    if !fits(x) {
         return Ok(None);
     }
     Ok(Some(candle_nn::ops::rms_norm(x, weight, eps as f32)?))
@@ -32,19 +36,26 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Option<Tensor>>
 /// # Errors
 /// The operation's own.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Option<Tensor>> {
-    if !fits(x) || weight.track_op() || bias.track_op() {
+    if [x, weight, bias].iter().any(|x| x.track_op()) {
+        return grad::layer_norm(x, weight, bias, eps);
+    }
+    if !fits(x) {
         return Ok(None);
     }
     Ok(Some(candle_nn::ops::layer_norm(x, weight, bias, eps as f32)?))
 }
 
-/// Rotates all of the last axis of `x` (batch, heads, seq, head_dim) by tables `cos` and `sin`,
-/// (seq, head_dim / 2) or (batch, seq, head_dim / 2).
+/// Rotates the last axis of `x` (batch, heads, seq, head_dim) by tables `cos` and `sin`,
+/// (seq, head_dim / 2) or (batch, seq, head_dim / 2); where a gradient is wanted, they may be
+/// narrower, and what is beyond them is kept.
 ///
 /// # Errors
 /// The operation's own.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Option<Tensor>> {
-    if !fits(x) {
+    if x.track_op() {
+        return grad::rotate(x, cos, sin, interleaved);
+    }
+    if !fits(x) || cos.dims().last().is_none_or(|pairs| 2 * pairs != x.dims()[x.rank() - 1]) {
         return Ok(None);
     }
     Ok(Some(match interleaved {

@@ -101,6 +101,9 @@ impl Rotary {
         let (cos, sin) = self.tables(positions, x.device())?;
         let (cos, sin) = (positions.pick(&cos, 0)?, positions.pick(&sin, 0)?); // (batch|1, seq, rotary/2)
         let (head_dim, rotary_dim) = (x.dim(D::Minus1)?, self.rope.rotary_dim);
+        if let Some(turned) = kernels::rotate(x, &cos, &sin, self.rope.interleaved)? {
+            return Ok(turned);
+        }
         if rotary_dim == head_dim {
             return turn(&x.contiguous()?, &cos, &sin, self.rope.interleaved);
         }
