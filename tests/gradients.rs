@@ -7,7 +7,7 @@ use candle_core::{D, DType, Device, Tensor, Var};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::Result;
-use taper::kernels::{self, Activation, IGNORED, Isa};
+use taper::kernels::{self, Activation, Attending, IGNORED, Isa};
 
 fn rng() -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(11)
@@ -240,4 +240,81 @@ fn rotations_are_the_definition() {
             }
         }
     }
+}
+
+fn causal(scale: f64) -> Attending<'static> {
+    Attending { scale, softcap: None, slopes: None, sinks: None, window: None, padding: &[] }
+}
+
+/// softmax(q·kᵀ·scale, causal)·v, each key head's queries for themselves.
+fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Tensor> {
+    let (batch, heads, seq, head_dim) = q.dims4()?;
+    let (_, kv_heads, _, _) = k.dims4()?;
+    let repeated = |x: &Tensor| {
+        let shape = (batch, kv_heads, heads / kv_heads, seq, head_dim);
+        x.unsqueeze(2)?.broadcast_as(shape)?.reshape((batch, heads, seq, head_dim))
+    };
+    let (k, v) = (repeated(k)?, repeated(v)?);
+    let sees = (0..seq * seq).map(|i| if i % seq > i / seq { f64::NEG_INFINITY } else { 0.0 });
+    let mask = Tensor::from_vec(sees.collect::<Vec<f64>>(), (1, 1, seq, seq), &Device::Cpu)?;
+    let scores = (q.contiguous()?.matmul(&k.t()?.contiguous()?)? * scale)?.broadcast_add(&mask)?;
+    let weights = scores.exp()?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(3)?)?;
+    Ok(weights.matmul(&v)?)
+}
+
+#[test]
+fn attention_is_the_definition() {
+    let rng = &mut rng();
+    for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1]] {
+        for [seq, head_dim] in [[1, 8], [2, 16], [17, 24], [48, 16], [50, 32], [130, 20]] {
+            let inputs = [heads, kv_heads, kv_heads].map(|n| random(&[2, n, seq, head_dim], rng));
+            let scale = 0.5;
+            let what = format!("{heads} {kv_heads} {seq} {head_dim}");
+            let how = causal(scale);
+            let fast = |x: &[Tensor]| kernels::attend(&x[0], &x[1], &x[2], &how);
+            let plain = |x: &[Tensor]| plain_attention(&x[0], &x[1], &x[2], scale);
+            // With one key all is its value, whatever the query.
+            if seq > 1 {
+                agree(&what, &inputs, 1e-5, &fast, &plain);
+            }
+            let views = |x: &[Tensor]| [0, 1, 2].map(|i| x[i].transpose(1, 2).unwrap());
+            let fast = |x: &[Tensor]| {
+                let [q, k, v] = views(x);
+                kernels::attend(&q, &k, &v, &how)
+            };
+            let plain = |x: &[Tensor]| {
+                let [q, k, v] = views(x);
+                plain_attention(&q, &k, &v, scale)
+            };
+            let inputs = inputs.map(|x| x.transpose(1, 2).unwrap().contiguous().unwrap());
+            if seq > 1 {
+                agree(&format!("{what}, views"), &inputs, 1e-5, &fast, &plain);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_by_other_rules_is_left_to_the_definition() {
+    let rng = &mut rng();
+    let x = random(&[1, 2, 9, 8], rng);
+    let var = Var::from_tensor(&x).unwrap();
+    let (x, var) = (&x, var.as_tensor());
+    let slopes = [0.5f32, 0.25];
+    let sinks = random(&[1, 2, 1, 1], rng);
+    let none = causal(1.0);
+    assert!(kernels::attend(var, x, x, &none).unwrap().is_some());
+    assert!(kernels::attend(x, x, var, &Attending { window: Some(9), ..none }).unwrap().is_some());
+    for how in [
+        Attending { softcap: Some(2.0), ..none },
+        Attending { slopes: Some(&slopes), ..none },
+        Attending { sinks: Some(&sinks), ..none },
+        Attending { window: Some(8), ..none },
+        Attending { padding: &[1], ..none },
+    ] {
+        assert!(kernels::attend(var, x, x, &how).unwrap().is_none(), "{how:?}");
+    }
+    let longer = random(&[1, 2, 12, 8], rng);
+    assert!(kernels::attend(var, &longer, &longer, &none).unwrap().is_none());
 }

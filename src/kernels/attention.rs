@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 
+use super::grad;
 use super::isa::Isa;
 use super::memory::{filled, with_slice};
 use crate::error::Result;
@@ -133,6 +134,15 @@ impl Task<'_> {
 /// # Errors
 /// The tensor's own.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Result<Option<Tensor>> {
+    if [q, k, v].iter().any(|x| x.track_op()) {
+        let seq = q.dim(2)?;
+        let plain = how.softcap.is_none()
+            && how.slopes.is_none()
+            && how.sinks.is_none()
+            && how.window.is_none_or(|window| window >= seq)
+            && how.padding.iter().all(|pad| *pad == 0);
+        return if plain { grad::attend(q, k, v, how.scale) } else { Ok(None) };
+    }
     let wanted = super::offering() && q.dtype() == DType::F32;
     let tracked = |x: &Tensor| x.track_op();
     if !wanted || [q, k, v].into_iter().chain(how.sinks).any(tracked) || !fits(q, k, v, how)? {

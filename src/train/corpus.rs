@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::documents::Document;
 use crate::error::{Error, Result};
+use crate::kernels::IGNORED;
 use crate::text::Tokenizer;
 
 /// On a token that is read but not learned.
@@ -31,10 +32,8 @@ pub struct Corpus {
 pub struct Batch {
     /// (rows, seq_len) of u32.
     pub ids: Tensor,
-    /// What comes next, (rows · seq_len) of u32.
-    pub labels: Tensor,
-    /// 1 where that is learned and 0 where it is not, (rows · seq_len) of f32; `None`: 1 everywhere.
-    pub learned: Option<Tensor>,
+    /// What comes next, one a token; [`IGNORED`] where that is not learned.
+    pub labels: Vec<u32>,
     /// How many are learned.
     pub count: usize,
 }
@@ -104,33 +103,24 @@ impl Corpus {
     /// The tensor's own.
     pub fn batch(&self, rows: &[usize]) -> Result<Batch> {
         let n = self.seq_len;
-        let (mut ids, mut labels) = (vec![0u32; rows.len() * n], vec![0u32; rows.len() * n]);
-        let mut learned = vec![0f32; rows.len() * n];
+        let (mut ids, mut labels) = (vec![0; rows.len() * n], vec![IGNORED; rows.len() * n]);
         for (row, index) in rows.iter().enumerate() {
-            let mut at = row * n;
+            let (mut at, end) = (row * n, (row + 1) * n);
             for &(start, len) in &self.pieces[self.rows[*index]..self.rows[*index + 1]] {
                 let piece = &self.tokens[start..start + len];
-                // A piece's first token is nobody's label; its last is an input only where room
-                // is left, for what follows is another document.
-                for (offset, token) in piece.iter().enumerate().take(len.min((row + 1) * n - at)) {
+                // A piece's first token is nobody's label, for another document is before it; its
+                // last is an input only where room is left.
+                for (offset, token) in piece.iter().enumerate().take(end - at) {
                     ids[at + offset] = token & !READ;
-                    if let Some(next) = piece.get(offset + 1) {
-                        labels[at + offset] = next & !READ;
-                        learned[at + offset] = if next & READ == 0 { 1.0 } else { 0.0 };
+                    if let Some(next) = piece.get(offset + 1).filter(|next| **next & READ == 0) {
+                        labels[at + offset] = *next;
                     }
                 }
                 at += len;
             }
         }
-        let count = learned.iter().filter(|x| **x > 0.0).count();
-        let all = count == learned.len();
-        let flat = rows.len() * n;
-        Ok(Batch {
-            ids: Tensor::from_vec(ids, (rows.len(), n), &Device::Cpu)?,
-            labels: Tensor::from_vec(labels, flat, &Device::Cpu)?,
-            learned: if all { None } else { Some(Tensor::from_vec(learned, flat, &Device::Cpu)?) },
-            count,
-        })
+        let count = labels.iter().filter(|label| **label != IGNORED).count();
+        Ok(Batch { ids: Tensor::from_vec(ids, (rows.len(), n), &Device::Cpu)?, labels, count })
     }
 }
 

@@ -122,8 +122,10 @@ impl Files {
 /// Writes tensors, marked as transformers wants it.
 pub(super) fn safetensors(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
     let mark = [("format".to_string(), "pt".to_string())];
-    safetensors::serialize_to_file(tensors, Some(mark.into()), path)
-        .map_err(|e| Error::file(path, format!("cannot be written: {e}")))
+    let fail = |e: String| Error::file(path, format!("cannot be written: {e}"));
+    let bytes =
+        safetensors::serialize(tensors, Some(mark.into())).map_err(|e| fail(e.to_string()))?;
+    std::fs::write(path, bytes).map_err(|e| fail(e.to_string()))
 }
 
 /// Writes an object.

@@ -135,9 +135,9 @@ impl CustomOp3 for Norm {
     }
 }
 
-/// A row's mean (0 for RMSNorm) and 1 / spread.
+/// A row's mean (0 for RMSNorm) and 1 / spread, in all lanes.
 #[inline(always)]
-unsafe fn statistics<L: Lanes>(norm: &Norm, x: &[f32]) -> (f32, f32) {
+unsafe fn statistics<L: Lanes>(norm: &Norm, x: &[f32]) -> (L::F, L::F) {
     let (n, mut mean) = (x.len(), 0.0);
     // SAFETY: vectors lie within the row.
     unsafe {
@@ -153,7 +153,7 @@ unsafe fn statistics<L: Lanes>(norm: &Norm, x: &[f32]) -> (f32, f32) {
             let off = L::sub(load::<L>(x.as_ptr().add(i), n - i, mean), less);
             squares = L::fma(off, off, squares);
         }
-        (mean, 1.0 / (L::total(squares) / n as f32 + norm.eps).sqrt())
+        (less, L::splat(1.0 / (L::total(squares) / n as f32 + norm.eps).sqrt()))
     }
 }
 
@@ -176,7 +176,6 @@ unsafe fn forward_with<L: Lanes>(
         // SAFETY: vectors lie within the rows.
         unsafe {
             let (mean, inverse) = statistics::<L>(norm, x);
-            let (mean, inverse) = (L::splat(mean), L::splat(inverse));
             for i in (0..n).step_by(16) {
                 let of = |x: &[f32]| load::<L>(x.as_ptr().add(i), n - i, 0.0);
                 let y = L::mul(L::mul(L::sub(of(x), mean), inverse), of(weight));
@@ -215,12 +214,11 @@ unsafe fn backward_with<L: Lanes>(
         // SAFETY: vectors lie within the rows.
         unsafe {
             let (mean, inverse) = statistics::<L>(norm, x);
-            let (centre, factor) = (L::splat(mean), L::splat(inverse));
             // (Beyond the row g is 0, whatever x̂ is.)
             let part = |i: usize| {
                 let of = |x: &[f32]| load::<L>(x.as_ptr().add(i), n - i, 0.0);
                 let dy = of(dy);
-                (L::mul(L::sub(of(x), centre), factor), L::mul(dy, of(weight)), dy)
+                (L::mul(L::sub(of(x), mean), inverse), L::mul(dy, of(weight)), dy)
             };
             let (mut g_sum, mut gx_sum) = (L::splat(0.0), L::splat(0.0));
             for i in (0..n).step_by(16) {
@@ -233,7 +231,7 @@ unsafe fn backward_with<L: Lanes>(
             for i in (0..n).step_by(16) {
                 let (x, g, dy) = part(i);
                 let d = L::fma(x, gx_mean, L::sub(g, g_mean));
-                store::<L>(dx.add(row * n + i), n - i, L::mul(d, factor));
+                store::<L>(dx.add(row * n + i), n - i, L::mul(d, inverse));
                 add_to::<L>(dw, i, L::mul(dy, x));
                 if norm.centred {
                     add_to::<L>(db, i, dy);
