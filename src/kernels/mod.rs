@@ -37,6 +37,7 @@ pub use isa::Isa;
 pub use packed::Packed;
 pub(crate) use plainly::offering;
 pub use plainly::plainly;
+pub(crate) use pool::each;
 pub use pool::{set_threads, threads};
 pub use product::{gated, gated_down, products};
 pub use stream::{Bandwidth, bandwidth, streamed};
