@@ -66,7 +66,6 @@ mod tiles {
     use super::super::super::isa::Isa;
     use super::super::super::lanes::{Avx512, Lanes};
     use super::super::super::memory::Buffer;
-    use super::super::super::panel::Left;
     use super::super::numbers::{like, numbers, slice, stored, written};
     use super::Result;
 
@@ -139,10 +138,9 @@ mod tiles {
     /// The processor must have AMX; `left` must be as wide as the right is high, in whole groups.
     unsafe fn product(left: &[f32], rows: usize, right: &Right) -> Vec<f32> {
         let width = right.groups * GROUP;
-        let left = Left { x: left.as_ptr(), rows, width, pitch: width };
         // SAFETY: the caller's; `many` writes every output.
         unsafe {
-            let left = amx::Tiles::new(&left, false);
+            let left = amx::Tiles::of(&left[..rows * width], width, right.groups, false);
             written(rows * right.n, |out| {
                 let part = Part {
                     format: Format::Bf16,
@@ -152,7 +150,7 @@ mod tiles {
                     n: right.n,
                     out,
                 };
-                amx::many(&part, &left, 0..right.n / ROWS);
+                amx::many(&part, &left, 0..(right.n / ROWS).div_ceil(2));
             })
         }
     }
