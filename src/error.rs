@@ -127,6 +127,18 @@ pub enum Error {
         /// The layer and site.
         place: String,
     },
+    /// Training came to numbers that are none.
+    #[error(
+        "training diverged: {what} at step {step} is no finite number; {kept}; a lower `learning_rate`, a longer `warmup` or a smaller `clip` may help"
+    )]
+    Diverged {
+        /// The step, from 1.
+        step: usize,
+        /// The loss, or a gradient.
+        what: String,
+        /// Which checkpoint is left.
+        kept: String,
+    },
     /// A request's value is not usable.
     #[error("{name}: {problem}")]
     Request {

@@ -26,6 +26,7 @@ pub mod bench;
 pub mod generate;
 pub mod inspect;
 pub mod parity;
+pub mod train;
 
 #[doc(hidden)]
 pub mod cli;

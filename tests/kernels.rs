@@ -174,6 +174,71 @@ fn products_of_many_rows_equal_the_plain_ones() {
     }
 }
 
+/// More rows than stay in a cache with so many columns, and more columns than are worked through at a
+/// time.
+#[test]
+fn products_of_blocks_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for (rows, n, k) in [(401, 33, 1280), (70, 49, 2144)] {
+        let (x, w) = (random(&[rows, k], rng), random(&[n, k], rng));
+        let of = |format| Packed::of_tensor(format, &w).unwrap();
+        let rounded = of(Format::Bf16).rounded();
+        for weight in [of(Format::F32), of(Format::Bf16), rounded, of(Format::Q8_0)] {
+            let expected = plain(&x, &weight);
+            for isa in Isa::available() {
+                let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
+                let off = difference(&ours[0], &expected);
+                let rounds = isa == Isa::Amx && weight.rounds();
+                let what = format!("{isa:?} {:?} {rows} rows", weight.format());
+                assert!(off < if rounds { 8e-3 } else { 3e-6 }, "{what}: {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gated_and_down_again_equals_its_parts() {
+    let rng = &mut rng();
+    // 70 columns in between: two tiles, and a third that is not full. 96 are three blocks; 256 a
+    // k-quant's.
+    for (hidden, k) in [(70, 37), (96, 64), (256, 256)] {
+        let of = |weights: Vec<Packed>| -> Vec<Packed> {
+            let rounded =
+                weights.first().map(|w| Packed::of_tensor(Format::Bf16, &w.dense().unwrap()));
+            weights.into_iter().chain(rounded.map(|w| w.unwrap().rounded())).collect()
+        };
+        let (gates, ups) = (of(packed(hidden, k, rng)), of(packed(hidden, k, rng)));
+        let downs = of(packed(50, hidden, rng));
+        for rows in [9, 33, 70] {
+            let x = random(&[rows, k], rng);
+            for (i, (gate, up)) in gates.iter().zip(&ups).enumerate() {
+                // Of one format, and of two: in some files only down is finer.
+                for down in [&downs[i.min(downs.len() - 1)], &downs[0]] {
+                    for activation in ACTIVATIONS {
+                        let middle = apply(activation, &plain(&x, gate)) * plain(&x, up);
+                        let expected = plain(&middle.unwrap(), down);
+                        let ours = kernels::gated_down(&x, [gate, up, down], activation).unwrap();
+                        let Some(ours) = ours else { continue };
+                        let off = difference(&ours, &expected);
+                        let rounds = gate.rounds() || down.rounds();
+                        let what =
+                            format!("{:?} {:?} {activation:?}", gate.format(), down.format());
+                        assert!(off < if rounds { 1e-2 } else { 3e-6 }, "{what} {rows}: {off}");
+                    }
+                }
+            }
+        }
+    }
+    // Who has no tiles is not served.
+    let x = random(&[9, 256], rng);
+    let [gate, up, down] =
+        [(); 3].map(|()| Packed::of_tensor(Format::Bf16, &random(&[256, 256], rng)).unwrap());
+    for isa in Isa::available() {
+        let ours = isa.with(|| kernels::gated_down(&x, [&gate, &up, &down], Activation::Silu));
+        assert_eq!(ours.unwrap().is_some(), isa == Isa::Amx);
+    }
+}
+
 #[test]
 fn matrices_side_by_side_equal_each_alone() {
     let rng = &mut rng();
@@ -341,14 +406,22 @@ fn attention_is_the_definition(
     let sinks = random(&[1, heads, 1, 1], rng);
     let padding: Vec<usize> = (0..batch).map(|row| row * (keys - seq.min(keys - 1)) / 2).collect();
     let scale = 1.0 / (head_dim as f64).sqrt();
-    let none =
-        Attending { scale, softcap: None, slopes: None, sinks: None, window: None, padding: &[] };
+    let none = Attending {
+        scale,
+        softcap: None,
+        slopes: None,
+        sinks: None,
+        window: None,
+        padding: &[],
+        rounds: false,
+    };
     let all = Attending {
         softcap: Some(2.0),
         slopes: Some(&slopes),
         sinks: Some(&sinks),
         window: Some(keys / 3 + 1),
         padding: &padding,
+        rounds: false,
         scale,
     };
     for how in [
@@ -364,6 +437,15 @@ fn attention_is_the_definition(
         let expected = attended(&q, &k, &v, &how);
         for isa in Isa::available() {
             let ours = isa.with(|| kernels::attend(&q, &k, &v, &how)).unwrap().unwrap();
+            let rounded = Attending { rounds: true, ..how };
+            let rounded = isa.with(|| kernels::attend(&q, &k, &v, &rounded)).unwrap().unwrap();
+            let off = difference(&rounded, &expected);
+            let most = if isa == Isa::Amx { 2e-2 } else { 3e-6 };
+            assert!(
+                off < most,
+                "rounded {isa:?} {dtype:?} {:?} keys {keys} {how:?}: {off}",
+                q.dims()
+            );
             let off = difference(&ours, &expected);
             assert!(off < 3e-6, "{isa:?} {dtype:?} {:?} keys {keys} {how:?}: {off}", q.dims());
         }
@@ -396,6 +478,7 @@ fn attention_of_rows_of_unequal_length_is_the_definition() {
         sinks: None,
         window: None,
         padding: &padding,
+        rounds: false,
     };
     let seen = [v.get(0).unwrap(), v.get(1).unwrap().narrow(1, 500, 100).unwrap()];
     let means = seen.map(|v| v.mean_keepdim(1).unwrap()); // all scores are the same
@@ -432,6 +515,7 @@ fn attention_of_views_is_that_of_their_copies() {
         sinks: None,
         window: None,
         padding: &[],
+        rounds: false,
     };
     let ours = kernels::attend(&q, &k, &v, &how).unwrap().unwrap();
     assert!(difference(&ours, &attended(&q, &k, &v, &how)) < 3e-6);
@@ -440,6 +524,4 @@ fn attention_of_views_is_that_of_their_copies() {
     assert!(kernels::attend(&gaps, &k, &v, &how).unwrap().is_none());
     let other = k.narrow(2, 0, 32).unwrap();
     assert!(kernels::attend(&q, &other, &v, &how).unwrap().is_none());
-    let var = candle_core::Var::from_tensor(&q).unwrap();
-    assert!(kernels::attend(var.as_tensor(), &k, &v, &how).unwrap().is_none());
 }

@@ -12,6 +12,7 @@ mod heads;
 mod inspect;
 mod interrupt;
 mod lens;
+mod merge;
 mod options;
 mod output;
 mod progress;
@@ -21,6 +22,8 @@ mod sampling;
 mod score;
 mod text;
 mod trace;
+mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -44,10 +47,12 @@ enum Command {
     Heads(heads::Args),
     Explain(Box<explain::Args>),
     Pull(pull::Args),
+    Merge(merge::Args),
     Bench(bench::Args),
     Trace(trace::Args),
     Compare(Box<compare::Args>),
     Score(score::Args),
+    Train(train::Args),
 }
 
 /// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
@@ -62,10 +67,12 @@ pub fn main() -> ExitCode {
         Command::Heads(args) => heads::run(args),
         Command::Explain(args) => explain::run(*args),
         Command::Pull(args) => pull::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Compare(args) => return compare::run(*args),
         Command::Score(args) => score::run(args),
+        Command::Train(args) => train::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

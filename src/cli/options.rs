@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use super::progress::Bars;
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Model, Opened, Quantize};
 
-/// What runs where no model is named.
+/// What runs where no model is named and the binary has none.
 const DEFAULT_MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// What to do where that cannot be had.
@@ -44,6 +45,9 @@ pub(crate) struct ModelArgs {
     /// Use only files that are on this machine already
     #[arg(long)]
     pub offline: bool,
+    /// A folder with a LoRA adapter of PEFT's, added to the weights (repeatable)
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Vec<PathBuf>,
     /// Go on when config.json has keys nobody decided about
     #[arg(long)]
     pub allow_unknown_keys: bool,
@@ -64,12 +68,22 @@ impl ModelArgs {
             allow_unknown_keys: self.allow_unknown_keys,
             offline: self.offline,
             max_seq_len: self.context,
+            adapters: self.adapter.clone(),
         };
+        if self.model.is_none()
+            && let Some(opened) = Opened::built_in(&options)?
+        {
+            return Ok((opened, options));
+        }
         let name = self.model.as_deref().unwrap_or(DEFAULT_MODEL);
         let opened = Opened::find(name, &options, &mut Bars::new(self.quiet));
         match opened {
             Err(error @ Error::Hub { .. }) if self.model.is_none() => Err(error).context(NO_MODEL),
-            other => Ok((other?, options)),
+            other => {
+                let opened = other?;
+                opened.notices().for_each(|notice| self.say(notice));
+                Ok((opened, options))
+            }
         }
     }
 
@@ -161,7 +175,7 @@ const POOLS: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
 /// Computes with so many threads. A running process cannot safely change its environment, so it
 /// begins anew in another: call this before anything else is done.
-fn threads(count: Option<usize>) -> Result<()> {
+pub(crate) fn threads(count: Option<usize>) -> Result<()> {
     let Some(count) = count else { return Ok(()) };
     if !(1..=1024).contains(&count) {
         return Err(Error::request("--threads", format!("{count} is not between 1 and 1024")));

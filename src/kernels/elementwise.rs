@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
@@ -17,6 +18,9 @@ const SERIAL: usize = 1 << 14;
 /// # Errors
 /// The tensor's own.
 pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if a.track_op() || b.track_op() {
+        return grad::activate_times(a, b, activation);
+    }
     if !plain(a) || !plain(b) || a.dims() != b.dims() {
         return Ok(None);
     }
@@ -38,6 +42,41 @@ pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<
     out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
 }
 
+/// `activation(x)`, elementwise, where a gradient is wanted.
+///
+/// # Errors
+/// The operation's own.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
+    if x.track_op() { grad::activate(x, activation) } else { Ok(None) }
+}
+
+/// `a + b`, where there is enough of it to be shared.
+///
+/// # Errors
+/// The tensor's own.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
+    if !plain(a) || !plain(b) || a.dims() != b.dims() || a.elem_count() < SERIAL {
+        return Ok(None);
+    }
+    let run = |a: &[f32], b: &[f32]| {
+        // SAFETY: pieces do not overlap, and together are all of the numbers.
+        unsafe {
+            filled(a.len(), |to| {
+                let to = Shared(to);
+                share(a.len().div_ceil(SERIAL), 2, |pieces| {
+                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(a.len());
+                    let to = to.get().add(piece.start);
+                    for (i, (a, b)) in a[piece.clone()].iter().zip(&b[piece]).enumerate() {
+                        to.add(i).write(a + b);
+                    }
+                });
+            })
+        }
+    };
+    let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
+    out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+}
+
 per_isa! {
     /// Writes as many numbers as `a` and `b` have.
     fn times(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) = times_of
@@ -47,19 +86,29 @@ per_isa! {
 unsafe fn times_of<L: Lanes>(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) {
     // SAFETY: whole vectors lie within the slices; the rest goes through arrays of one vector.
     unsafe {
-        let step = |a: *const f32, b: *const f32, to: *mut f32| {
-            let y = unary::activate::<L>(activation, L::load(a));
-            L::store(to, L::mul(y, L::load(b)));
-        };
         let whole = a.len() / 16 * 16;
         for i in (0..whole).step_by(16) {
-            step(a.as_ptr().add(i), b.as_ptr().add(i), to.add(i));
+            vector_times::<L>(a.as_ptr().add(i), b.as_ptr().add(i), activation, to.add(i));
         }
         let rest = a.len() - whole;
         let (mut x, mut y, mut z) = ([0f32; 16], [0f32; 16], [0f32; 16]);
         x[..rest].copy_from_slice(&a[whole..]);
         y[..rest].copy_from_slice(&b[whole..]);
-        step(x.as_ptr(), y.as_ptr(), z.as_mut_ptr());
+        vector_times::<L>(x.as_ptr(), y.as_ptr(), activation, z.as_mut_ptr());
         to.add(whole).copy_from_nonoverlapping(z.as_ptr(), rest);
+    }
+}
+
+#[inline(always)]
+unsafe fn vector_times<L: Lanes>(
+    a: *const f32,
+    b: *const f32,
+    activation: Activation,
+    to: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let y = unary::activate::<L>(activation, L::load(a));
+        L::store(to, L::mul(y, L::load(b)));
     }
 }

@@ -36,6 +36,42 @@ pub(super) unsafe fn activate<L: Lanes>(activation: Activation, x: L::F) -> L::F
     }
 }
 
+/// The value and its derivative.
+#[inline(always)]
+pub(super) unsafe fn slope<L: Lanes>(activation: Activation, x: L::F) -> (L::F, L::F) {
+    // SAFETY: as above.
+    unsafe {
+        let one = L::splat(1.0);
+        match activation {
+            Activation::Silu => {
+                let share = sigmoid_times::<L>(x, one);
+                let y = L::mul(x, share);
+                // σ + x·σ·(1 − σ)
+                (y, L::fma(y, L::sub(one, share), share))
+            }
+            Activation::GeluTanh => {
+                let square = L::mul(x, x);
+                let cubic = L::fma(square, L::splat(0.044_715), one);
+                let u = L::mul(L::mul(x, cubic), L::splat(2.0 * 0.797_884_6));
+                let share = sigmoid_times::<L>(u, one);
+                let y = L::mul(x, share);
+                let du = L::fma(square, L::splat(3.0 * 0.044_715), one);
+                let du = L::mul(du, L::splat(2.0 * 0.797_884_6));
+                (y, L::fma(L::mul(y, L::sub(one, share)), du, share))
+            }
+            Activation::Relu => {
+                let y = L::max(L::splat(0.0), x);
+                // 0 at 0, 1 above: what is greater than the smallest normal number is cut to 1.
+                (y, L::min(one, L::mul(y, L::splat(f32::MAX))))
+            }
+            Activation::ReluSquared => {
+                let y = L::max(L::splat(0.0), x);
+                (L::mul(y, y), L::add(y, y))
+            }
+        }
+    }
+}
+
 /// `x / (1 + e⁻ᵘ)`
 #[inline(always)]
 unsafe fn sigmoid_times<L: Lanes>(u: L::F, x: L::F) -> L::F {

@@ -61,6 +61,11 @@ impl Nonlinearity {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(activation) = self.fused()
+            && let Some(y) = kernels::activate(x, activation)?
+        {
+            return Ok(y);
+        }
         Ok(match self {
             Self::GeluErf => x.gelu_erf()?,
             Self::GeluTanh => x.gelu()?,

@@ -5,6 +5,7 @@ mod bpe;
 mod folder;
 mod gguf;
 mod keys;
+mod learn;
 mod pre;
 mod precheck;
 mod stream;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 
+use super::adapter::Overlay;
 use super::dtype::StoredDtype;
 use super::file::{DataFile, Stored, TensorInfo};
 use super::gguf::{self, GgufMetadata};
@@ -20,6 +21,8 @@ pub enum Format {
     Gguf,
     /// `pytorch_model.bin`, in one piece or in shards.
     Torch,
+    /// No file: tensors in memory, see [`Checkpoint::of_tensors`].
+    Memory,
 }
 
 /// A checkpoint that is open, nothing of it read but headers.
@@ -30,6 +33,10 @@ pub struct Checkpoint {
     format: Format,
     pub(super) files: Vec<DataFile>,
     pub(super) tensors: Vec<Stored>,
+    /// The tensors themselves, where they are in memory and not in files.
+    pub(super) held: Vec<Tensor>,
+    /// Tensors that are read otherwise than they are stored.
+    pub(super) overlay: Overlay,
     names: HashMap<String, usize>,
     gguf: Option<GgufMetadata>,
 }
@@ -47,21 +54,18 @@ impl Checkpoint {
         let file = if path.is_dir() { find(path)? } else { path.to_path_buf() };
         let folder = file.parent().filter(|p| !p.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_path_buf();
-        let mut this = Self {
-            origin: file.display().to_string(),
-            folder,
-            format: Format::Safetensors,
-            files: Vec::new(),
-            tensors: Vec::new(),
-            names: HashMap::new(),
-            gguf: None,
-        };
+        let mut this = Self::empty(file.display().to_string(), folder, Format::Safetensors);
         if file.extension().is_some_and(|e| e == "json") {
             this.add_shards(&file)?;
         } else {
             this.add(&file)?;
         }
         Ok(this)
+    }
+
+    pub(super) fn empty(origin: String, folder: PathBuf, format: Format) -> Self {
+        let (files, tensors, held, overlay, names, gguf) = Default::default();
+        Self { origin, folder, format, files, tensors, held, overlay, names, gguf }
     }
 
     /// The container.
@@ -108,12 +112,12 @@ impl Checkpoint {
     /// something that nobody computes in.
     pub fn stored_dtype(&self) -> Option<DType> {
         let mut counts: Vec<(StoredDtype, u64)> = Vec::new();
-        for tensor in self.tensors() {
-            let (elements, bytes) = tensor.dtype.block();
-            let n = tensor.bytes / bytes as u64 * elements as u64;
-            match counts.iter_mut().find(|(dtype, _)| *dtype == tensor.dtype) {
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            let stored = self.dtype_of(index);
+            let n = (tensor.rows() * tensor.row_len()) as u64;
+            match counts.iter_mut().find(|(dtype, _)| *dtype == stored) {
                 Some((_, count)) => *count += n,
-                None => counts.push((tensor.dtype, n)),
+                None => counts.push((stored, n)),
             }
         }
         let plain = counts.iter().filter(|(dtype, _)| dtype.dtype().is_some());
@@ -152,13 +156,19 @@ impl Checkpoint {
         };
         for mut tensor in tensors {
             tensor.file = self.files.len();
-            let name = tensor.info.name.clone();
-            if self.names.insert(name.clone(), self.tensors.len()).is_some() {
-                return Err(Error::file(path, format!("tensor `{name}` is stored twice")));
-            }
-            self.tensors.push(tensor);
+            self.list(tensor).map_err(|problem| Error::file(path, problem))?;
         }
         self.files.push(file);
+        Ok(())
+    }
+
+    /// Adds a tensor under its name, or says what is wrong.
+    pub(super) fn list(&mut self, tensor: Stored) -> Result<(), String> {
+        let name = tensor.info.name.clone();
+        if self.names.insert(name.clone(), self.tensors.len()).is_some() {
+            return Err(format!("tensor `{name}` is stored twice"));
+        }
+        self.tensors.push(tensor);
         Ok(())
     }
 

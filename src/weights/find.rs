@@ -3,7 +3,7 @@
 
 use super::load::Weights;
 use super::nearest::nearest;
-use super::param::{Layout, Names, Owner, Param};
+use super::param::{Entry, Layout, Names, Owner, Param};
 use crate::error::Error;
 
 impl Weights<'_> {
@@ -21,18 +21,25 @@ impl Weights<'_> {
         bias: bool,
     ) -> impl Iterator<Item = (String, Layout)> {
         let entries = self.names.entries.iter().filter(move |e| e.param == param);
+        entries.flat_map(move |entry| self.candidates_of(entry, owner, bias))
+    }
+
+    /// The names that one line of the table gives.
+    pub(super) fn candidates_of(
+        &self,
+        entry: &Entry,
+        owner: Owner,
+        bias: bool,
+    ) -> Vec<(String, Layout)> {
         let number = |n: Option<usize>| n.map(|n| n.to_string()).unwrap_or_default();
         let Owner { layer, expert, head } = owner;
         let layer = number(layer.map(|layer| self.part.stored(layer)));
-        let (expert, head) = (number(expert), number(head));
-        entries.flat_map(move |entry| {
-            let name = entry.name.replace("{}", &layer).replace("{e}", &expert);
-            let name = name.replace("{h}", &head);
-            let suffix = if bias { entry.bias } else { entry.weight };
-            let layout = self.part.layout(entry.layout);
-            let named = move |prefix: &&str| (format!("{prefix}{name}{suffix}"), layout);
-            self.names.prefixes.iter().map(named).collect::<Vec<_>>()
-        })
+        let name = entry.name.replace("{}", &layer).replace("{e}", &number(expert));
+        let name = name.replace("{h}", &number(head));
+        let suffix = if bias { entry.bias } else { entry.weight };
+        let layout = self.part.layout(entry.layout);
+        let named = |prefix: &&str| (format!("{prefix}{name}{suffix}"), layout);
+        self.names.prefixes.iter().map(named).collect()
     }
 
     /// A parameter that is a key of a GGUF's metadata.

@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
+use candle_core::DType;
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Format};
 use super::file::{DataFile, Stored};
 use crate::error::{Error, Result};
 use crate::kernels::map::Map;
@@ -49,7 +50,11 @@ impl Checkpoint {
     fn hash_of_config(&self) -> Result<Sha256> {
         let mut hash = Sha256::new();
         let config = self.folder().join("config.json");
-        if self.gguf().is_none() && config.is_file() {
+        for tensor in &self.held {
+            let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        if self.format() != Format::Memory && self.gguf().is_none() && config.is_file() {
             hash.update(std::fs::read(&config).map_err(|e| Error::file(&config, e))?);
         }
         Ok(hash)
@@ -59,6 +64,12 @@ impl Checkpoint {
     pub(super) fn same_bytes(&self, a: &Stored, b: &Stored) -> Result<bool> {
         if (&a.info.shape, a.info.dtype) != (&b.info.shape, b.info.dtype) {
             return Ok(false);
+        }
+        if self.adapted(a).is_some() || self.adapted(b).is_some() {
+            return Ok(false);
+        }
+        if let (Some(a), Some(b)) = (self.held(a), self.held(b)) {
+            return super::held::same(a, b);
         }
         let map = |t: &Stored, from: u64, to: u64| {
             let file = &self.files[t.file];

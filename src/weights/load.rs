@@ -8,15 +8,16 @@ use candle_core::{DType, Device, Tensor};
 
 use super::account::Taken;
 use super::checkpoint::Checkpoint;
-use super::dtype::StoredDtype;
 use super::file::Stored;
 use super::layout::{Place, place};
+use super::packing::Packing;
 use super::param::{Layout, MXFP4_BLOCKS, MXFP4_SCALES, Names, Owner, Param, Stack};
 use super::part::Part;
+use super::plan::Plan;
 use super::read::Choice;
 use crate::error::{Error, Result};
-use crate::kernels::{Format, Packed};
-use crate::spec::Spec;
+use crate::kernels::Packed;
+use crate::spec::{Layer, Spec};
 
 /// A matrix (out, in), as it was stored or as it is computed with.
 #[derive(Debug, Clone)]
@@ -27,17 +28,6 @@ pub enum Matrix {
     Quantised(Arc<QTensor>),
     /// In tiles for the kernels, on the CPU; products take and give f32.
     Packed(Arc<Packed>),
-}
-
-/// How matrices are packed for the kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
-    /// What dense matrices are packed as. Quantised ones keep their blocks' numbers.
-    pub dense: Format,
-    /// The same for the embedding and the head, which suffer most from rounding.
-    pub ends: Format,
-    /// Products of many rows may round activations to bf16.
-    pub rounded: bool,
 }
 
 /// A checkpoint, read through a name table. Where a method takes an [`Owner`], a layer (or `None`
@@ -53,11 +43,12 @@ pub struct Weights<'a> {
     dequantise: bool,
     packing: Option<Packing>,
     pub(super) part: Part,
+    pub(super) plan: Option<Plan>,
 }
 
 /// What of a parameter is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// The matrix of a projection.
     Matrix,
     /// The factor of a norm, or another vector that stands where a matrix would.
@@ -84,9 +75,9 @@ impl<'a> Weights<'a> {
         dtype: DType,
         dequantise: bool,
     ) -> Self {
-        let (taken, part) = Default::default();
+        let (taken, part, plan) = Default::default();
         let packing = None;
-        Self { checkpoint, names, taken, spec, device, dtype, dequantise, packing, part }
+        Self { checkpoint, names, taken, spec, device, dtype, dequantise, packing, part, plan }
     }
 
     /// Matrices come packed from here on. Only on the CPU, and for what will only be read.
@@ -103,6 +94,10 @@ impl<'a> Weights<'a> {
     /// What dense matrices and vectors are in.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    pub(super) fn layer(&self, layer: usize) -> Option<&'a Layer> {
+        self.spec.layers.get(layer)
     }
 
     /// Whether the checkpoint has the parameter's matrix (or factor).
@@ -126,6 +121,9 @@ impl<'a> Weights<'a> {
         shape: (usize, usize),
     ) -> Result<Matrix> {
         let owner = owner.into();
+        if let Some(zeros) = self.plan(param, owner, Kind::Matrix, shape)? {
+            return Ok(Matrix::Dense(zeros));
+        }
         let Found { stored, choice, layout } = self.take(param, owner, Kind::Matrix, shape)?;
         if let Layout::Stacked(Stack::Mxfp4 | Stack::AlternatingMxfp4) = layout {
             let scales = self.scales(param, owner, stored, choice.n_rows())?;
@@ -133,7 +131,8 @@ impl<'a> Weights<'a> {
             let matrix = Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
             return Ok(Matrix::Dense(matrix.to_device(&self.device)?));
         }
-        if let Some((format, rounded)) = self.pack_as(param, stored.info.dtype) {
+        let packed_as = self.packing.and_then(|p| p.of(param, stored.info.dtype, self.dequantise));
+        if let Some((format, rounded)) = packed_as {
             let packed = self.checkpoint.packed(stored, &choice, format)?;
             return Ok(Matrix::Packed(Arc::new(match rounded {
                 true => packed.rounded(),
@@ -146,20 +145,6 @@ impl<'a> Weights<'a> {
             return Ok(Matrix::Quantised(data));
         }
         Ok(Matrix::Dense(self.checkpoint.dense(stored, &choice, self.dtype, &self.device)?))
-    }
-
-    /// The format that a matrix is packed in, and whether its products may round.
-    fn pack_as(&self, param: Param, stored: StoredDtype) -> Option<(Format, bool)> {
-        let packing = self.packing?;
-        match (stored, param) {
-            (_, Param::PositionEmbedding) => None, // rows are added, never multiplied
-            (StoredDtype::Mxfp4, _) if !self.dequantise => None, // becomes Q8_0 blocks
-            (StoredDtype::Quantised(dtype), _) if !self.dequantise => {
-                Some((Format::of_ggml(dtype)?, true))
-            }
-            (_, Param::TokenEmbedding | Param::Head) => Some((packing.ends, packing.rounded)),
-            _ => Some((packing.dense, packing.rounded)),
-        }
     }
 
     /// An embedding table, `shape` = (rows, dim); a quantised one stays so, see
@@ -176,7 +161,11 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::matrix`].
     pub fn bias(&self, param: Param, owner: impl Into<Owner>, len: usize) -> Result<Tensor> {
-        let found = self.take(param, owner.into(), Kind::Bias, (len, 1))?;
+        let owner = owner.into();
+        if let Some(zeros) = self.plan(param, owner, Kind::Bias, (len, 1))? {
+            return Ok(zeros.flatten_all()?);
+        }
+        let found = self.take(param, owner, Kind::Bias, (len, 1))?;
         self.line(&found, self.dtype)
     }
 
@@ -189,6 +178,9 @@ impl<'a> Weights<'a> {
         let owner = owner.into();
         if let Some(number) = self.keyed(param, owner) {
             return Ok(Tensor::full(number as f32, len, &self.device)?);
+        }
+        if let Some(zeros) = self.plan(param, owner, Kind::Factor, (len, 1))? {
+            return Ok(zeros.flatten_all()?);
         }
         let found = self.take(param, owner, Kind::Factor, (len, 1))?;
         let line = self.line(&found, DType::F32)?;
@@ -210,6 +202,11 @@ impl<'a> Weights<'a> {
         (heads, len): (usize, usize),
     ) -> Result<Tensor> {
         let owner = owner.into();
+        if self.plans_whole(param)
+            && let Some(zeros) = self.plan(param, owner, Kind::Factor, (heads, len))?
+        {
+            return Ok(zeros);
+        }
         if self.has(param, owner) {
             let Found { stored, choice, .. } =
                 self.take(param, owner, Kind::Matrix, (heads, len))?;
@@ -237,7 +234,7 @@ impl<'a> Weights<'a> {
         let (index, layout) = found.ok_or_else(|| self.missing(param, owner, bias))?;
         let stored = &self.checkpoint.tensors[index];
         let vector = kind != Kind::Matrix;
-        let layer = owner.layer.and_then(|layer| self.spec.layers.get(layer));
+        let layer = owner.layer.and_then(|layer| self.layer(layer));
         let mut place = place(layout, param, layer, owner.expert, shape, vector)?;
         if shape.0 == 1 && stored.info.shape == [shape.1] {
             place = Place::row(shape.1); // a matrix of one row, written as a vector

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
@@ -13,13 +14,10 @@ use half::{bf16, f16};
 use super::checkpoint::Checkpoint;
 use super::dtype::{Element, StoredDtype, decode};
 use super::file::Stored;
+use super::held::chosen;
 use super::mxfp4;
 use crate::error::{Error, Result};
-use crate::kernels::map::Map;
 use crate::kernels::{Format, Packed, Packer};
-
-/// Elements mapped at a time.
-const WINDOW: usize = 1 << 22;
 
 /// What of a tensor is wanted. Rows are those of the stored tensor; a vector's are its elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +51,9 @@ impl Checkpoint {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
+        if let Some(tensor) = self.held(stored) {
+            return Ok(chosen(tensor, stored, choice)?.to_dtype(dtype)?.to_device(device)?);
+        }
         let shape = (choice.n_rows(), choice.n_columns());
         let cpu = Device::Cpu;
         let tensor = match dtype {
@@ -123,6 +124,7 @@ impl Checkpoint {
             || columns != stored.row_len()
             || choice.stride != 1
             || stored.info.dtype == StoredDtype::Mxfp4
+            || self.held(stored).is_some()
         {
             let dense = self.dense(stored, choice, DType::F32, &Device::Cpu)?;
             return Packed::of_tensor(format, &dense);
@@ -172,6 +174,10 @@ impl Checkpoint {
 
     /// The chosen numbers, row after row.
     fn numbers<T: Element>(&self, stored: &Stored, choice: &Choice) -> Result<Vec<T>> {
+        if let Some(tensor) = self.held(stored) {
+            let numbers = chosen(tensor, stored, choice)?.flatten_all()?.to_dtype(T::DTYPE)?;
+            return Ok(numbers.to_vec1::<T>()?);
+        }
         let mut out = Vec::with_capacity(choice.n_rows() * choice.n_columns());
         let (row_len, columns) = (stored.row_len(), choice.columns.clone());
         self.for_each(stored, &choice.rows, &mut |rows| {
@@ -216,65 +222,14 @@ impl Checkpoint {
         Ok(Some(tensor.flatten_all()?.to_vec1::<f32>()?))
     }
 
-    fn not_a_float(&self, stored: &Stored) -> Error {
+    pub(super) fn not_a_float(&self, stored: &Stored) -> Error {
         let problem = format!(
             "tensor `{}` is stored as {}, from which no parameter can be read",
             stored.info.name, stored.info.dtype
         );
-        Error::file(&self.files[stored.file].path, problem)
+        let path = self.files.get(stored.file).map_or(Path::new(self.origin()), |f| &f.path);
+        Error::file(path, problem)
     }
-
-    pub(super) fn row_bytes(&self, stored: &Stored) -> u64 {
-        let (elements, bytes) = stored.info.dtype.block();
-        (stored.row_len() / elements * bytes) as u64
-    }
-
-    /// Hands the bytes of the rows to `each`, in order, in pieces of whole rows.
-    pub(super) fn for_each(
-        &self,
-        stored: &Stored,
-        rows: &[Range<usize>],
-        each: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let file = &self.files[stored.file];
-        let row_bytes = self.row_bytes(stored);
-        if row_bytes == 0 {
-            return Ok(());
-        }
-        for (window, pieces) in windows(rows, (WINDOW / stored.row_len().max(1)).max(1)) {
-            let at = |row: usize| stored.offset + row as u64 * row_bytes;
-            let map = Map::new(&file.file, at(window.start)..at(window.end)).map_err(|e| {
-                Error::file(&file.path, format!("tensor `{}`: {e}", stored.info.name))
-            })?;
-            for piece in pieces {
-                let start = (piece.start - window.start) * row_bytes as usize;
-                each(&map[start..start + piece.len() * row_bytes as usize])?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Groups row ranges, cut to at most `limit` rows, into windows that span at most `limit`.
-fn windows(rows: &[Range<usize>], limit: usize) -> Vec<(Range<usize>, Vec<Range<usize>>)> {
-    let mut windows: Vec<(Range<usize>, Vec<Range<usize>>)> = Vec::new();
-    for range in rows {
-        let mut start = range.start;
-        while start < range.end {
-            let piece = start..range.end.min(start + limit);
-            start = piece.end;
-            if let Some((span, pieces)) = windows.last_mut() {
-                let wider = span.start.min(piece.start)..span.end.max(piece.end);
-                if wider.len() <= limit {
-                    *span = wider;
-                    pieces.push(piece);
-                    continue;
-                }
-            }
-            windows.push((piece.clone(), vec![piece]));
-        }
-    }
-    windows
 }
 
 /// Bytes of ggml blocks; these begin with 16-bit numbers, and candle insists on their alignment.
