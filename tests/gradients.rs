@@ -318,3 +318,38 @@ fn attention_by_other_rules_is_left_to_the_definition() {
     let longer = random(&[1, 2, 12, 8], rng);
     assert!(kernels::attend(var, &longer, &longer, &none).unwrap().is_none());
 }
+
+#[test]
+fn linear_maps_are_the_definition() {
+    let rng = &mut rng();
+    let plain = |x: &[Tensor]| Ok(x[0].broadcast_matmul(&x[1].t()?)?);
+    let fast = |x: &[Tensor]| kernels::linear(&x[0], &x[1]);
+    for [rows, input, out] in
+        [[1, 1, 1], [2, 33, 17], [16, 32, 16], [70, 96, 50], [9, 700, 40], [300, 40, 65]]
+    {
+        let inputs = [random(&[2, rows, input], rng), random(&[out, input], rng)];
+        agree(&format!("{rows} {input} {out}"), &inputs, 1e-5, &fast, &plain);
+    }
+    let inputs = [random(&[2, 70, 24], rng), random(&[70, 50], rng)];
+    let views = |x: &[Tensor]| [turned(&x[0]), turned(&x[1])];
+    let fast = |x: &[Tensor]| fast(&views(x));
+    let plain = |x: &[Tensor]| plain(&views(x).map(|x| x.contiguous().unwrap()));
+    agree("views", &inputs, 1e-5, &fast, &plain);
+}
+
+#[test]
+fn a_linear_map_differentiates_what_is_asked_for() {
+    let rng = &mut rng();
+    let (x, w) = (random(&[3, 20], rng), random(&[5, 20], rng));
+    assert!(kernels::linear(&x, &w).unwrap().is_none(), "nothing is tracked");
+    let var = Var::from_tensor(&w).unwrap();
+    let y = kernels::linear(&x, var.as_tensor()).unwrap().unwrap();
+    let grads = y.sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&var).is_some() && grads.get(&x).is_none());
+    assert!(kernels::linear(&random(&[3, 21], rng), var.as_tensor()).unwrap().is_none());
+    // Infinite numbers stay what they are.
+    let huge = Tensor::new(&[[f32::INFINITY, 1.0]], &Device::Cpu).unwrap();
+    let var = Var::new(&[[1f32, 1.0]], &Device::Cpu).unwrap();
+    let y = kernels::linear(&huge, var.as_tensor()).unwrap().unwrap();
+    assert!(!y.to_vec2::<f32>().unwrap()[0][0].is_finite());
+}

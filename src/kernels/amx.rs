@@ -52,12 +52,12 @@ fn permitted() -> bool {
 struct Config([u8; 64]);
 
 /// Eight tiles of sixteen rows of 64 bytes, until dropped; then what was before.
-struct Region(Config);
+pub(super) struct Region(Config);
 
 impl Region {
     /// # Safety
     /// [`usable`] must have answered yes.
-    unsafe fn enter() -> Self {
+    pub(super) unsafe fn enter() -> Self {
         let mut ours = Config([0; 64]);
         ours.0[0] = 1; // palette
         for tile in 0..8 {

@@ -117,6 +117,9 @@ impl Linear {
 }
 
 fn dense(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if let Some(y) = kernels::linear(x, weight)? {
+        return Ok(y);
+    }
     let (batch, seq, input) = x.dims3()?;
     let rows = x.reshape((batch * seq, input))?;
     Ok(rows.matmul(&weight.t()?)?.reshape((batch, seq, ()))?)

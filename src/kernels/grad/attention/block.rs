@@ -30,13 +30,13 @@ unsafe fn forward_with<L: Lanes>(inputs: Inputs<'_>, to: *mut f32) {
                     block.enter::<L>(&inputs, &mut room);
                     block.weigh::<L>(&mut room);
                     let values = Right { at: room.v.as_ptr(), step: room.width };
-                    block.strips(|strip, rows, keys| {
+                    for (strip, rows, keys) in block.strips() {
                         let weights = room.weights.as_ptr().add(strip * room.pitch);
                         let left = Left { at: weights, row: room.pitch, step: 1 };
                         let out = room.dq.as_mut_ptr().add(strip * room.width);
                         let out = Out { at: out, row: room.width, add: false };
                         multiply::<L>(left, values, out, [rows, keys, room.width]);
-                    });
+                    }
                     for i in 0..block.rows {
                         let from = room.dq.as_ptr().add(i * room.width);
                         let to = to.add(inputs.place(head, first + i));
@@ -203,13 +203,14 @@ impl Block {
         Self { head, first, rows, keys, head_dim: inputs.sizes.head_dim }
     }
 
-    /// Calls `work` for strips of rows: the first, how many, and the keys they see in whole vectors.
-    #[inline(always)]
-    fn strips(&self, mut work: impl FnMut(usize, usize, usize)) {
-        for strip in (0..self.rows).step_by(STRIP) {
-            let rows = STRIP.min(self.rows - strip);
-            work(strip, rows, (self.first + strip + rows).next_multiple_of(16));
-        }
+    /// Strips of rows: the first, how many, and the keys they see in whole vectors. (No closure is
+    /// called for each: it would not be compiled for the level's instructions.)
+    fn strips(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let (first, all) = (self.first, self.rows);
+        (0..all).step_by(STRIP).map(move |strip| {
+            let rows = STRIP.min(all - strip);
+            (strip, rows, (first + strip + rows).next_multiple_of(16))
+        })
     }
 
     #[inline(always)]
@@ -248,7 +249,7 @@ impl Block {
         [width, pitch]: [usize; 2],
         to: *mut f32,
     ) {
-        self.strips(|strip, rows, keys| {
+        for (strip, rows, keys) in self.strips() {
             // SAFETY: the caller's.
             unsafe {
                 let left = Left { at: rows_at.add(strip * width), row: width, step: 1 };
@@ -256,7 +257,7 @@ impl Block {
                 let sizes = [rows, self.head_dim, keys];
                 multiply::<L>(left, Right { at: turned, step: pitch }, out, sizes);
             }
-        });
+        }
     }
 
     /// The gradients of the scores: weight · (dz·v − dz·z).
@@ -283,7 +284,7 @@ impl Block {
             }
             let (dz, values) = (room.dz.as_ptr(), room.v_turned.as_ptr());
             self.meet::<L>(dz, values, [room.width, room.pitch], room.scores.as_mut_ptr());
-            self.strips(|strip, rows, keys| {
+            for (strip, rows, keys) in self.strips() {
                 for (i, share) in shares.iter().enumerate().skip(strip).take(rows) {
                     let weights = room.weights.as_ptr().add(i * room.pitch);
                     let scores = room.scores.as_mut_ptr().add(i * room.pitch);
@@ -293,7 +294,7 @@ impl Block {
                     }
                     scores.add(keys).write_bytes(0, self.keys - keys);
                 }
-            });
+            }
         }
     }
 
@@ -305,11 +306,11 @@ impl Block {
         unsafe {
             let keys = Right { at: room.k.as_ptr(), step: width };
             let (scores, dq) = (room.scores.as_ptr(), room.dq.as_mut_ptr());
-            self.strips(|strip, rows, seen| {
+            for (strip, rows, seen) in self.strips() {
                 let left = Left { at: scores.add(strip * pitch), row: pitch, step: 1 };
                 let out = Out { at: dq.add(strip * width), row: width, add: false };
                 multiply::<L>(left, keys, out, [rows, seen, width]);
-            });
+            }
             let seen = self.first + self.rows;
             for (left, right, sums) in
                 [(&room.scores, &room.q, &mut room.dk), (&room.weights, &room.dz, &mut room.dv)]
