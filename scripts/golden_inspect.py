@@ -92,7 +92,8 @@ def case(name: str) -> dict:
     # hidden_states holds the embeddings, each layer's output, and in the last place the normed one.
     states = [norm(x) for x in out.hidden_states[:-1]] + [out.hidden_states[-1]]
     lens = [head_logits(model, x)[0, -1] for x in states]
-    final = lens[-1].log_softmax(-1)
+    # In f64: the logits are f32's, and what is read off them adds no error of its own.
+    final = lens[-1].double().log_softmax(-1)
     heads, ablated = [], []
     for layer, pattern in enumerate(out.attentions):
         for head in range(pattern.shape[1]):
@@ -110,7 +111,7 @@ def case(name: str) -> dict:
         "period": PERIOD,
         "heads": heads,
         "lens": [
-            {"logits": x.tolist(), "kl": float((final.exp() * (final - x.log_softmax(-1))).sum())} for x in lens
+            {"logits": x.tolist(), "kl": float((final.exp() * (final - x.double().log_softmax(-1))).sum())} for x in lens
         ],
         "ablated": ablated,
     }
@@ -129,7 +130,7 @@ def rounded(x):
         return {key: rounded(value) for key, value in x.items()}
     if isinstance(x, list):
         return [rounded(value) for value in x]
-    return float(f"{x:.8g}") if isinstance(x, float) else x
+    return float(f"{x:.7g}") if isinstance(x, float) else x
 
 
 def main():

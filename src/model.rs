@@ -1,67 +1,28 @@
 //! A folder, file or hub id to a ready model. It generates nothing.
 
+mod fit;
+mod json;
+mod options;
 mod stage;
 mod vocabulary;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::family::{self, Described, KeyReport};
 use crate::kernels::{self, Format};
 use crate::nn::Decoder;
-use crate::spec::{AbsolutePosition, Spec};
+use crate::spec::Spec;
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::hub::{Hub, Progress, resolve};
-use crate::weights::{Account, Checkpoint, Names, Packing, Param, Weights};
+use crate::weights::{Account, Adaptation, Checkpoint, Names, Packing, Weights};
+use fit::{adapt, extend, tie};
+use json::{ids, read_json};
+pub use options::{LoadOptions, Quantize};
 use vocabulary::vocabulary;
-
-/// How a model is loaded.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// Where it computes.
-    pub device: Device,
-    /// What it computes in. `None`: elsewhere than on the CPU the dtype the weights are stored in;
-    /// on the CPU f32, with weights stored as bf16 kept so, which changes no number; quantised
-    /// weights stay quantised. A dtype given by name dequantises them; bf16 on the CPU means weights
-    /// in bf16, and products of many rows that round activations to it.
-    pub dtype: Option<DType>,
-    /// Rounds dense weights to so many bits, on the CPU.
-    pub quantize: Option<Quantize>,
-    /// Dense weights in candle's own form, to be trained, or to compare kernels with.
-    pub plain: bool,
-    /// Go on when the configuration has keys nobody decided about.
-    pub allow_unknown_keys: bool,
-    /// Use only files that are on this machine already.
-    pub offline: bool,
-    /// More (or fewer) positions than the configuration says.
-    pub max_seq_len: Option<usize>,
-}
-
-/// What dense weights are rounded to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantize {
-    /// ggml's Q8_0.
-    Q8,
-    /// ggml's Q4_0; embedding and head Q8_0.
-    Q4,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            device: Device::Cpu,
-            dtype: None,
-            quantize: None,
-            plain: false,
-            allow_unknown_keys: false,
-            offline: false,
-            max_seq_len: None,
-        }
-    }
-}
 
 /// A checkpoint that is found and described, none of its tensors read.
 #[derive(Debug)]
@@ -76,6 +37,8 @@ pub struct Opened {
     pub generation_config: Map<String, Value>,
     /// What it was asked for by.
     pub name: String,
+    /// What adapters made of it, in their order.
+    pub adaptations: Vec<Adaptation>,
     names: &'static Names,
 }
 
@@ -123,7 +86,7 @@ impl Opened {
     /// # Errors
     /// Whatever is wrong with the files or the configuration, by name.
     pub fn at(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
-        let checkpoint = Checkpoint::open(path)?;
+        let mut checkpoint = Checkpoint::open(path)?;
         let folder = checkpoint.folder().to_path_buf();
         let (mut described, names, config) = match checkpoint.gguf() {
             Some(metadata) => {
@@ -146,13 +109,20 @@ impl Opened {
             None => read_json(&folder.join("generation_config.json"))?.unwrap_or_default(),
         };
         tie(&mut described.spec, &checkpoint, names);
+        let adaptations = adapt(&mut described.spec, &mut checkpoint, names, options)?;
         extend(&mut described.spec, options.max_seq_len)?;
-        Ok(Self { checkpoint, described, config, generation_config, name: name.into(), names })
+        let name = name.into();
+        Ok(Self { checkpoint, described, config, generation_config, name, adaptations, names })
     }
 
     /// Which tensor is which parameter.
     pub fn names(&self) -> &'static Names {
         self.names
+    }
+
+    /// What the user should know about how it was put together.
+    pub fn notices(&self) -> impl Iterator<Item = String> {
+        self.adaptations.iter().filter_map(|adaptation| adaptation.notice(&self.name))
     }
 
     /// The dtype to compute in, and whether quantised weights are dequantised.
@@ -306,55 +276,5 @@ impl Model {
     /// The checkpoint it came from.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
-    }
-}
-
-/// A head that is not stored is the embedding's matrix, whatever the configuration says.
-fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {
-    let heads = names.entries.iter().filter(|entry| entry.param == Param::Head);
-    let mut stored = heads.flat_map(|entry| {
-        names.prefixes.iter().map(move |prefix| format!("{prefix}{}.weight", entry.name))
-    });
-    if !stored.any(|name| checkpoint.tensor(&name).is_some()) {
-        spec.head.tied = true;
-    }
-}
-
-/// Other positions than the configuration says, where the model is not bound to a table.
-fn extend(spec: &mut Spec, max_seq_len: Option<usize>) -> Result<()> {
-    let Some(wanted) = max_seq_len else { return Ok(()) };
-    let learned = matches!(spec.embedding.position, AbsolutePosition::Learned { .. });
-    if learned && wanted != spec.max_seq_len {
-        let problem = format!("the model's table of positions has {} rows", spec.max_seq_len);
-        return Err(Error::request("context", problem));
-    }
-    if wanted == 0 {
-        return Err(Error::request("context", "0 positions hold no token"));
-    }
-    spec.max_seq_len = wanted;
-    Ok(())
-}
-
-/// One id or several.
-fn ids(value: Option<&Value>) -> Vec<u32> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
-        Some(one) => id(one).into_iter().collect(),
-        None => Vec::new(),
-    }
-}
-
-/// A JSON object in a file; `None` where the file is not there.
-fn read_json(path: &PathBuf) -> Result<Option<Map<String, Value>>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::file(path, error)),
-    };
-    match serde_json::from_slice(&bytes) {
-        Ok(Value::Object(map)) => Ok(Some(map)),
-        Ok(_) => Err(Error::file(path, "is no JSON object")),
-        Err(error) => Err(Error::file(path, format!("is not JSON: {error}"))),
     }
 }

@@ -174,6 +174,71 @@ fn products_of_many_rows_equal_the_plain_ones() {
     }
 }
 
+/// More rows than stay in a cache with so many columns, and more columns than are worked through at a
+/// time.
+#[test]
+fn products_of_blocks_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for (rows, n, k) in [(401, 33, 1280), (70, 49, 2144)] {
+        let (x, w) = (random(&[rows, k], rng), random(&[n, k], rng));
+        let of = |format| Packed::of_tensor(format, &w).unwrap();
+        let rounded = of(Format::Bf16).rounded();
+        for weight in [of(Format::F32), of(Format::Bf16), rounded, of(Format::Q8_0)] {
+            let expected = plain(&x, &weight);
+            for isa in Isa::available() {
+                let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
+                let off = difference(&ours[0], &expected);
+                let rounds = isa == Isa::Amx && weight.rounds();
+                let what = format!("{isa:?} {:?} {rows} rows", weight.format());
+                assert!(off < if rounds { 8e-3 } else { 3e-6 }, "{what}: {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gated_and_down_again_equals_its_parts() {
+    let rng = &mut rng();
+    // 70 columns in between: two tiles, and a third that is not full. 96 are three blocks; 256 a
+    // k-quant's.
+    for (hidden, k) in [(70, 37), (96, 64), (256, 256)] {
+        let of = |weights: Vec<Packed>| -> Vec<Packed> {
+            let rounded =
+                weights.first().map(|w| Packed::of_tensor(Format::Bf16, &w.dense().unwrap()));
+            weights.into_iter().chain(rounded.map(|w| w.unwrap().rounded())).collect()
+        };
+        let (gates, ups) = (of(packed(hidden, k, rng)), of(packed(hidden, k, rng)));
+        let downs = of(packed(50, hidden, rng));
+        for rows in [9, 33, 70] {
+            let x = random(&[rows, k], rng);
+            for (i, (gate, up)) in gates.iter().zip(&ups).enumerate() {
+                // Of one format, and of two: in some files only down is finer.
+                for down in [&downs[i.min(downs.len() - 1)], &downs[0]] {
+                    for activation in ACTIVATIONS {
+                        let middle = apply(activation, &plain(&x, gate)) * plain(&x, up);
+                        let expected = plain(&middle.unwrap(), down);
+                        let ours = kernels::gated_down(&x, [gate, up, down], activation).unwrap();
+                        let Some(ours) = ours else { continue };
+                        let off = difference(&ours, &expected);
+                        let rounds = gate.rounds() || down.rounds();
+                        let what =
+                            format!("{:?} {:?} {activation:?}", gate.format(), down.format());
+                        assert!(off < if rounds { 1e-2 } else { 3e-6 }, "{what} {rows}: {off}");
+                    }
+                }
+            }
+        }
+    }
+    // Who has no tiles is not served.
+    let x = random(&[9, 256], rng);
+    let [gate, up, down] =
+        [(); 3].map(|()| Packed::of_tensor(Format::Bf16, &random(&[256, 256], rng)).unwrap());
+    for isa in Isa::available() {
+        let ours = isa.with(|| kernels::gated_down(&x, [&gate, &up, &down], Activation::Silu));
+        assert_eq!(ours.unwrap().is_some(), isa == Isa::Amx);
+    }
+}
+
 #[test]
 fn matrices_side_by_side_equal_each_alone() {
     let rng = &mut rng();

@@ -35,8 +35,6 @@ const MAX_FUNCTION: usize = 40;
 const LONG_FILES: &[(&str, &str)] = &[
     ("spec.rs", "everything a decoder can be, on one page, most of it documentation"),
     ("kernels/amx.rs", "the tile unit's state, its products and their blocking belong together"),
-    ("model.rs", "the ways a model is found, described and loaded; to be split"),
-    ("weights/read.rs", "one reader for every layout; to be split"),
 ];
 
 /// Functions that are longer, by file and name, each with its reason.

@@ -19,6 +19,7 @@ pub(super) fn run(args: &Args, other: &str) -> anyhow::Result<bool> {
     let second = ModelArgs {
         model: Some(other.into()),
         dtype: args.against_dtype.clone(),
+        adapter: Vec::new(),
         ..args.model.clone()
     };
     let second = second.load()?;

@@ -90,6 +90,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn compared(args: &Args) -> anyhow::Result<bool> {
+    if args.reference.is_none() && !args.model.adapter.is_empty() {
+        let problem = "PyTorch would run the base without it; merge it (taper merge) and compare \
+                       the result, or make a reference of that";
+        return Err(Error::request("--adapter", problem).into());
+    }
     let model = args.model.load()?;
     let theirs = match &args.reference {
         Some(file) => Trace::read(file)?,

@@ -84,7 +84,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     interrupt::watch()?;
     let mut found = vec![ask(&args, &args.model)?];
     if let Some(other) = &args.against {
-        let other = ModelArgs { model: Some(other.clone()), ..args.model.clone() };
+        let other =
+            ModelArgs { model: Some(other.clone()), adapter: Vec::new(), ..args.model.clone() };
         found.push(ask(&args, &other)?);
     }
     if let Some(path) = &args.html {

@@ -1,6 +1,7 @@
 //! Options that several commands share.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -44,6 +45,9 @@ pub(crate) struct ModelArgs {
     /// Use only files that are on this machine already
     #[arg(long)]
     pub offline: bool,
+    /// A folder with a LoRA adapter of PEFT's, added to the weights (repeatable)
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Vec<PathBuf>,
     /// Go on when config.json has keys nobody decided about
     #[arg(long)]
     pub allow_unknown_keys: bool,
@@ -64,12 +68,17 @@ impl ModelArgs {
             allow_unknown_keys: self.allow_unknown_keys,
             offline: self.offline,
             max_seq_len: self.context,
+            adapters: self.adapter.clone(),
         };
         let name = self.model.as_deref().unwrap_or(DEFAULT_MODEL);
         let opened = Opened::find(name, &options, &mut Bars::new(self.quiet));
         match opened {
             Err(error @ Error::Hub { .. }) if self.model.is_none() => Err(error).context(NO_MODEL),
-            other => Ok((other?, options)),
+            other => {
+                let opened = other?;
+                opened.notices().for_each(|notice| self.say(notice));
+                Ok((opened, options))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 use serde::Serialize;
 
-use super::logits::{divergence, largest, log_sum_exp, rows};
+use super::logits::{Distribution, largest, log_sum_exp, rows};
 use crate::error::Result;
 use crate::nn::{At, Cache, Decoder, Probe, Run, Site};
 
@@ -98,7 +98,7 @@ impl Residuals {
         top: usize,
     ) -> Result<Vec<Reading>> {
         let last = self.logits(decoder, self.layers, start..start + count)?;
-        let sums: Vec<f64> = last.iter().map(|row| log_sum_exp(row)).collect();
+        let finals: Vec<Distribution> = last.iter().map(|row| Distribution::of(row)).collect();
         let answers: Vec<usize> =
             last.iter().map(|row| largest(row, 1).first().copied().unwrap_or(0)).collect();
         let mut depths: Vec<Vec<Depth>> = vec![Vec::new(); count];
@@ -112,7 +112,7 @@ impl Residuals {
                     layers,
                     top: largest(row, top.max(1)).into_iter().map(guess).collect(),
                     answer: probability(answers[at]),
-                    kl: divergence((&last[at], sums[at]), (row, lse)),
+                    kl: finals[at].divergence(row, lse),
                 });
             }
         }

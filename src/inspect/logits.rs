@@ -9,21 +9,39 @@ pub(super) fn rows(logits: &Tensor) -> Result<Vec<Vec<f32>>> {
     Ok(logits.to_dtype(DType::F32)?.squeeze(0)?.to_vec2::<f32>()?)
 }
 
-/// ln Σ exp(x).
+/// ln Σ exp(x), in f64.
 pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|x| f64::from((x - max).exp())).sum();
-    f64::from(max) + sum.ln()
+    let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = logits.iter().map(|x| (f64::from(*x) - max).exp()).sum();
+    max + sum.ln()
 }
 
-/// Σ p · (ln p − ln q), in nats, of the distributions that two rows of logits are; `lse` is of
-/// each its [`log_sum_exp`].
-pub(super) fn divergence((p, p_lse): (&[f32], f64), (q, q_lse): (&[f32], f64)) -> f64 {
-    let terms = p.iter().zip(q).map(|(p, q)| {
-        let (log_p, log_q) = (f64::from(*p) - p_lse, f64::from(*q) - q_lse);
-        f64::from((log_p as f32).exp()) * (log_p - log_q)
-    });
-    terms.sum::<f64>().max(0.0)
+/// The distribution that a row of logits is, to measure others against.
+#[derive(Debug)]
+pub(super) struct Distribution {
+    probabilities: Vec<f64>,
+    /// Σ p·ln p.
+    own: f64,
+}
+
+impl Distribution {
+    pub(super) fn of(logits: &[f32]) -> Self {
+        let lse = log_sum_exp(logits);
+        let log_p = || logits.iter().map(|x| f64::from(*x) - lse);
+        let probabilities: Vec<f64> = log_p().map(f64::exp).collect();
+        let terms = probabilities.iter().zip(log_p()).filter(|(p, _)| **p > 0.0);
+        let own = terms.map(|(p, log_p)| p * log_p).sum();
+        Self { probabilities, own }
+    }
+
+    /// KL(this ‖ other) = Σ p · (ln p − ln q), in nats and in f64, of another row of logits and its
+    /// [`log_sum_exp`]. What it says is as exact as the logits are: where they are f32's and off
+    /// by a share of their size, so is a divergence, which is a mean of their differences.
+    pub(super) fn divergence(&self, other: &[f32], lse: f64) -> f64 {
+        let terms = self.probabilities.iter().zip(other).filter(|(p, _)| **p > 0.0);
+        let cross: f64 = terms.map(|(p, q)| p * (f64::from(*q) - lse)).sum();
+        (self.own - cross).max(0.0)
+    }
 }
 
 /// The `count` largest, the largest first, the lower id of equals.

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 
-use super::logits::{divergence, log_sum_exp, rows};
+use super::logits::{Distribution, log_sum_exp, rows};
 use crate::error::{Error, Result};
 use crate::nn::{At, Decoder, HeadEdits, Probe, Run, Site};
 
@@ -156,7 +156,7 @@ pub fn moved(decoder: &Decoder, ids: &[u32], edits: &HeadEdits) -> Result<Vec<f6
     let mut edits = edits;
     let edited = rows(&decoder.run(&input, Run { probe: Some(&mut edits), ..Run::default() })?)?;
     let pairs = plain.iter().zip(&edited);
-    Ok(pairs.map(|(p, q)| divergence((p, log_sum_exp(p)), (q, log_sum_exp(q)))).collect())
+    Ok(pairs.map(|(p, q)| Distribution::of(p).divergence(q, log_sum_exp(q))).collect())
 }
 
 /// Mean of −ln p over the tokens after each piece's first, in nats.

@@ -59,19 +59,29 @@ per_isa! {
 unsafe fn times_of<L: Lanes>(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) {
     // SAFETY: whole vectors lie within the slices; the rest goes through arrays of one vector.
     unsafe {
-        let step = |a: *const f32, b: *const f32, to: *mut f32| {
-            let y = unary::activate::<L>(activation, L::load(a));
-            L::store(to, L::mul(y, L::load(b)));
-        };
         let whole = a.len() / 16 * 16;
         for i in (0..whole).step_by(16) {
-            step(a.as_ptr().add(i), b.as_ptr().add(i), to.add(i));
+            vector_times::<L>(a.as_ptr().add(i), b.as_ptr().add(i), activation, to.add(i));
         }
         let rest = a.len() - whole;
         let (mut x, mut y, mut z) = ([0f32; 16], [0f32; 16], [0f32; 16]);
         x[..rest].copy_from_slice(&a[whole..]);
         y[..rest].copy_from_slice(&b[whole..]);
-        step(x.as_ptr(), y.as_ptr(), z.as_mut_ptr());
+        vector_times::<L>(x.as_ptr(), y.as_ptr(), activation, z.as_mut_ptr());
         to.add(whole).copy_from_nonoverlapping(z.as_ptr(), rest);
+    }
+}
+
+#[inline(always)]
+unsafe fn vector_times<L: Lanes>(
+    a: *const f32,
+    b: *const f32,
+    activation: Activation,
+    to: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let y = unary::activate::<L>(activation, L::load(a));
+        L::store(to, L::mul(y, L::load(b)));
     }
 }

@@ -25,6 +25,13 @@ pub(super) struct Part {
     pub(super) out: *mut f32,
 }
 
+impl Part {
+    /// Sixteens of outputs.
+    pub(super) fn tiles(&self) -> usize {
+        self.n.div_ceil(ROWS)
+    }
+}
+
 /// Up to four rows of activations.
 #[derive(Clone, Copy)]
 pub(super) struct Input {

@@ -1,6 +1,8 @@
 //! Memory for packed weights, the raw slices of candle's tensors, and pointers that several threads
 //! write through. Nothing is computed here.
 
+use std::cell::RefCell;
+
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::error::Result;
@@ -71,6 +73,50 @@ pub fn keep_memory() {
         mallopt(M_ARENA_MAX, 1);
         mallopt(M_MMAP_THRESHOLD, 32 << 20); // the highest that it takes
         mallopt(M_TRIM_THRESHOLD, -1); // never
+    }
+}
+
+thread_local! {
+    static LENT: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers that a thread keeps for the next time: fresh pages cost more than what is done with them.
+const KEPT: usize = 4;
+
+/// A buffer that is given back when dropped.
+pub(super) struct Lent(Option<Buffer>);
+
+/// At least so many bytes. What they hold is not defined.
+pub(super) fn lent(bytes: usize) -> Lent {
+    let kept = LENT.with_borrow_mut(|kept| {
+        let fits = |buffer: &Buffer| buffer.bytes >= bytes;
+        kept.iter().position(fits).map(|at| kept.remove(at))
+    });
+    Lent(Some(kept.unwrap_or_else(|| Buffer::zeroed(bytes))))
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(buffer) = self.0.take() else { return };
+        // At the thread's end there is nobody to keep it for.
+        let _ = LENT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            kept.push(buffer);
+            kept.sort_by_key(|buffer| buffer.bytes); // the smallest that fits is lent
+            if kept.len() > KEPT {
+                kept.remove(0);
+            }
+        });
+    }
+}
+
+impl Lent {
+    pub(super) fn as_ptr(&self) -> *const u8 {
+        self.0.as_ref().map_or(std::ptr::null(), |buffer| buffer.as_ptr())
+    }
+
+    pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut().map_or(std::ptr::null_mut(), |buffer| buffer.as_mut_ptr())
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::few::Part;
 use super::format::{Format, GROUP, ROWS};
 use super::lanes::{Lanes, per_isa};
-use super::quads::{BLOCKS, GroupScales, HALVES, MINIMUM, OFFSET, quads};
+use super::quads::{BLOCKS, Each, GroupScales, HALVES, MINIMUM, OFFSET, quads};
 
 /// Columns of the left, rows of the right matrix that are worked through at a time: a block of
 /// them stays in the caches.
@@ -168,10 +168,30 @@ impl Block {
 unsafe fn unpack<L: Lanes>(format: Format, tile: *const u8, groups: usize, to: *mut f32) {
     // SAFETY: the caller's: the tile is of this format, and `to` has room for all its numbers.
     unsafe {
-        each_pair::<L>(format, tile, groups, 0..groups, |pair, a, b| {
-            L::store(to.add(pair * 2 * ROWS), a);
-            L::store(to.add((pair * 2 + 1) * ROWS), b);
-        });
+        each_pair::<L>(format, tile, groups, 0..groups, Unpacked(to));
+    }
+}
+
+/// What is done with two columns of sixteen rows. (No closure: see [`Each`].)
+pub(super) trait Sink<L: Lanes> {
+    /// Takes a pair of columns and its number.
+    ///
+    /// # Safety
+    /// As for [`Lanes`].
+    unsafe fn pair(&mut self, pair: usize, a: L::F, b: L::F);
+}
+
+/// Columns of f32, one after the other.
+struct Unpacked(*mut f32);
+
+impl<L: Lanes> Sink<L> for Unpacked {
+    #[inline(always)]
+    unsafe fn pair(&mut self, pair: usize, a: L::F, b: L::F) {
+        // SAFETY: the caller's: there is room for every pair.
+        unsafe {
+            L::store(self.0.add(pair * 2 * ROWS), a);
+            L::store(self.0.add((pair * 2 + 1) * ROWS), b);
+        }
     }
 }
 
@@ -183,7 +203,7 @@ pub(super) unsafe fn each_pair<L: Lanes>(
     tile: *const u8,
     groups: usize,
     range: Range<usize>,
-    mut sink: impl FnMut(usize, L::F, L::F),
+    mut sink: impl Sink<L>,
 ) {
     // SAFETY: the caller's: the tile is of this format, and the range lies within its groups.
     unsafe {
@@ -192,7 +212,7 @@ pub(super) unsafe fn each_pair<L: Lanes>(
                 let from = tile.cast::<f32>().add(range.start * GROUP * ROWS);
                 for pair in 0..range.len() * GROUP / 2 {
                     let at = from.add(pair * 2 * ROWS);
-                    sink(pair, L::load(at), L::load(at.add(ROWS)));
+                    sink.pair(pair, L::load(at), L::load(at.add(ROWS)));
                 }
             }
             Format::Bf16 => {
@@ -200,7 +220,7 @@ pub(super) unsafe fn each_pair<L: Lanes>(
                 let from = tile.add(range.start * GROUP * ROWS * 2);
                 for pair in 0..range.len() * GROUP / 2 {
                     let both = L::load_i(from.add(pair * 64));
-                    sink(pair, L::float(L::shl::<16>(both)), L::float(L::and(both, high)));
+                    sink.pair(pair, L::float(L::shl::<16>(both)), L::float(L::and(both, high)));
                 }
             }
             Format::Q8_0 => codes::<L, 8, OFFSET>(tile, groups, range, sink),
@@ -220,31 +240,42 @@ unsafe fn codes<L: Lanes, const BITS: u32, const SCALES: u8>(
     tile: *const u8,
     groups: usize,
     range: Range<usize>,
-    mut sink: impl FnMut(usize, L::F, L::F),
+    sink: impl Sink<L>,
 ) {
     let first = range.start;
     // SAFETY: the caller's.
     unsafe {
-        let byte = L::splat_i(255);
-        quads::<L, BITS, SCALES>(
-            tile,
-            groups,
-            range,
-            |g: usize, quads: [L::I; 8], scales: GroupScales<L>| {
-                let offset = L::splat(-scales.offset as f32);
-                for (q, quad) in quads.into_iter().enumerate() {
-                    let (factor, summand) = match SCALES {
-                        HALVES if q >= 4 => (scales.second, L::mul(scales.second, offset)),
-                        MINIMUM | BLOCKS => (scales.factor, scales.second),
-                        _ => (scales.factor, L::mul(scales.factor, offset)),
-                    };
-                    let number =
-                        |code: L::I| L::fma(L::number(L::and(code, byte)), factor, summand);
-                    let pair = (g - first) * GROUP / 2 + q * 2;
-                    sink(pair, number(quad), number(L::shr::<8>(quad)));
-                    sink(pair + 1, number(L::shr::<16>(quad)), number(L::shr::<24>(quad)));
+        quads::<L, BITS, SCALES>(tile, groups, range, Numbers::<_, SCALES> { first, sink });
+    }
+}
+
+/// Makes numbers of codes.
+struct Numbers<S, const SCALES: u8> {
+    first: usize,
+    sink: S,
+}
+
+impl<L: Lanes, S: Sink<L>, const SCALES: u8> Each<L> for Numbers<S, SCALES> {
+    #[inline(always)]
+    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (byte, offset) = (L::splat_i(255), L::splat(-scales.offset as f32));
+            for (q, quad) in quads.into_iter().enumerate() {
+                let (factor, summand) = match SCALES {
+                    HALVES if q >= 4 => (scales.second, L::mul(scales.second, offset)),
+                    MINIMUM | BLOCKS => (scales.factor, scales.second),
+                    _ => (scales.factor, L::mul(scales.factor, offset)),
+                };
+                let codes = [quad, L::shr::<8>(quad), L::shr::<16>(quad), L::shr::<24>(quad)];
+                let mut numbers = [summand; 4];
+                for (number, code) in numbers.iter_mut().zip(codes) {
+                    *number = L::fma(L::number(L::and(code, byte)), factor, summand);
                 }
-            },
-        );
+                let pair = (g - self.first) * GROUP / 2 + q * 2;
+                self.sink.pair(pair, numbers[0], numbers[1]);
+                self.sink.pair(pair + 1, numbers[2], numbers[3]);
+            }
+        }
     }
 }

@@ -9,9 +9,9 @@ use super::activations::{Quantised, Rows};
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::few::{self, Input, Part};
-use super::format::{Format, ROWS};
+use super::format::Format;
 use super::isa::Isa;
-use super::memory::{plain, with_slice};
+use super::memory::{filled, plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
 use super::pool::{share, threads};
@@ -99,19 +99,15 @@ fn shaped(x: &Tensor, n: usize) -> Vec<usize> {
 /// Up to so many rows, streaming the packed matrix is all that counts.
 fn few_rows(weights: &[&Packed]) -> usize {
     match Isa::current() {
-        Isa::Amx if !has_f32(weights) => 5,
+        Isa::Amx if !weights.iter().any(|w| w.format == Format::F32) => 5,
         _ => 8,
     }
-}
-
-fn has_f32(weights: &[&Packed]) -> bool {
-    weights.iter().any(|w| w.format == Format::F32)
 }
 
 fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     if x.len() / k <= few_rows(weights) {
         few(x, k, weights, outs, |isa, parts, input, tiles| {
-            each_part(parts, tiles, |part, tiles| {
+            each_part(parts, tiles, Part::tiles, |part, tiles| {
                 // SAFETY: `isa` is the processor's; parts, inputs and outputs have the sizes they say.
                 unsafe { few::products(isa, part, input, tiles) }
             })
@@ -120,28 +116,101 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     }
     let isa = Isa::current();
     stream::count(weights.iter().map(|w| w.bytes()).sum());
+    let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Amx {
+        // SAFETY: the processor has AMX.
+        let left = unsafe { amx::Tiles::of(x, k, weights[0].groups, exact(weights)) };
+        on_tiles(&parts, &left);
+        return;
+    }
     let rows = Rows::new(x, k, weights[0].groups);
     let (count, width) = (x.len() / k, rows.width);
     let left = Left { x: rows.as_slice().as_ptr(), rows: count, width, pitch: width };
-    let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
-    let tiles = weights.iter().map(|w| w.tiles()).sum();
-    #[cfg(target_arch = "x86_64")]
-    if isa == Isa::Amx && !has_f32(weights) {
-        let exact = !weights.iter().any(|w| w.rounds());
-        // SAFETY: the processor has AMX; parts, inputs and outputs have the sizes they say.
-        let left = unsafe { amx::Tiles::new(&left, exact) };
-        share(tiles, 2, |tiles| {
-            // SAFETY: as above.
-            each_part(&parts, tiles, |part, tiles| unsafe { amx::many(part, &left, tiles) });
-        });
-        return;
-    }
-    share(tiles, 4, |tiles| {
-        each_part(&parts, tiles, |part, tiles| {
+    share(parts.iter().map(Part::tiles).sum(), 4, |tiles| {
+        each_part(&parts, tiles, Part::tiles, |part, tiles| {
             // SAFETY: as above.
             unsafe { panel::many(isa, part, &left, tiles) }
         });
     });
+}
+
+/// Must activations be kept as they are for one of these?
+#[cfg(target_arch = "x86_64")]
+fn exact(weights: &[&Packed]) -> bool {
+    !weights.iter().all(|w| w.rounds())
+}
+
+/// Many rows on AMX.
+#[cfg(target_arch = "x86_64")]
+fn on_tiles(parts: &[Part], left: &amx::Tiles) {
+    share(parts.iter().map(pairs).sum(), 4, |range| {
+        each_part(parts, range, pairs, |part, range| {
+            // SAFETY: there are tiles, so there is AMX; the sizes are the matrices'.
+            unsafe { amx::many(part, left, range) }
+        });
+    });
+}
+
+/// Pairs of sixteens of outputs.
+#[cfg(target_arch = "x86_64")]
+fn pairs(part: &Part) -> usize {
+    part.tiles().div_ceil(2)
+}
+
+/// `(activation(x·Gᵀ) · (x·Uᵀ))·Dᵀ`: gated, and down again, for many rows where that is faster in one
+/// piece.
+///
+/// # Shapes
+/// x (…, in) → (…, in)
+///
+/// # Errors
+/// The tensor's own.
+pub fn gated_down(
+    x: &Tensor,
+    [gate, up, down]: [&Packed; 3],
+    activation: Activation,
+) -> Result<Option<Tensor>> {
+    let Some((x, k)) = input(x, &[gate, up])? else { return Ok(None) };
+    let rows = x.elem_count() / k;
+    let many = Isa::current() == Isa::Amx && rows > few_rows(&[gate, up]);
+    if gate.n != up.n || down.k != up.n || !many {
+        return Ok(None);
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: every output of every row is written.
+        let shape = shaped(&x, down.n);
+        let run = |numbers: &[f32]| unsafe {
+            filled(shape, |out| through_tiles(numbers, k, [gate, up, down], activation, out))
+        };
+        return with_slice(&x, run).transpose();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Ok(None)
+}
+
+/// Gate and up become the tiles that down takes, without a tensor between.
+#[cfg(target_arch = "x86_64")]
+fn through_tiles(
+    x: &[f32],
+    k: usize,
+    [gate, up, down]: [&Packed; 3],
+    activation: Activation,
+    out: *mut f32,
+) {
+    stream::count([gate, up, down].iter().map(|w| w.bytes()).sum());
+    let rows = x.len() / k;
+    // SAFETY: the processor has AMX.
+    let left = unsafe { amx::Tiles::of(x, k, gate.groups, exact(&[gate, up])) };
+    let mut hidden = amx::Tiles::new(rows, down.groups, exact(&[down]));
+    let room = hidden.shared();
+    let parts = [gate, up].map(|weight| part(weight, std::ptr::null_mut()));
+    share(down.groups, 4, |pairs| {
+        // SAFETY: as above; the room is as wide as both are high.
+        unsafe { amx::gated(&parts[0], &parts[1], activation, &left, pairs, room) }
+    });
+    on_tiles(&[part(down, out)], &hidden);
 }
 
 /// Runs `work` over the tiles of all matrices, for up to four rows at a time. Where the outputs
@@ -201,12 +270,17 @@ fn part(weight: &Packed, out: *mut f32) -> Part {
     }
 }
 
-/// Cuts a range of the tiles of all parts, one behind the other, into ranges of each.
-fn each_part(parts: &[Part], tiles: Range<usize>, mut work: impl FnMut(&Part, Range<usize>)) {
+/// Cuts a range of what all parts count, one behind the other, into ranges of each.
+fn each_part(
+    parts: &[Part],
+    range: Range<usize>,
+    count: impl Fn(&Part) -> usize,
+    mut work: impl FnMut(&Part, Range<usize>),
+) {
     let mut first = 0;
     for part in parts {
-        let count = part.n.div_ceil(ROWS);
-        let (start, end) = (tiles.start.max(first), tiles.end.min(first + count));
+        let count = count(part);
+        let (start, end) = (range.start.max(first), range.end.min(first + count));
         if start < end {
             work(part, start - first..end - first);
         }

@@ -23,21 +23,14 @@ pub(super) struct GroupScales<L: Lanes> {
     pub(super) offset: i32,
 }
 
-/// What is done with a group. A closure will do, but only a method is inlined always: a closure that
-/// is not has none of the instructions, and calls each of them.
+/// What is done with a group. (No closure: only a method is inlined always. A closure that is not has
+/// none of the instructions, and calls each of them.)
 pub(super) trait Each<L: Lanes> {
     /// Takes the number, codes and scales of a group.
     ///
     /// # Safety
     /// As for [`Lanes`].
     unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>);
-}
-
-impl<L: Lanes, F: FnMut(usize, [L::I; 8], GroupScales<L>)> Each<L> for F {
-    #[inline(always)]
-    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
-        self(g, quads, scales);
-    }
 }
 
 /// Calls `each` with the number, codes and scales of every group in `range`, of `groups` in the

@@ -92,11 +92,27 @@ impl Mlp {
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(y) = self.offered(x)? {
+            return Ok(y);
+        }
         let hidden = match &self.form {
             Form::Plain(activation) => activation.forward(&self.up.forward(x)?)?,
             Form::Gated(gate, join) => self.gated_hidden(gate, join, x)?, // (batch, seq, hidden)
         };
         self.down.forward(&hidden)
+    }
+
+    /// All of it in one piece, where nobody adds a bias between.
+    fn offered(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        if let Form::Gated(gate, join) = &self.form
+            && let Some(activation) = join.fused()
+            && let Some(gate) = gate.as_bare_packed()
+            && let Some(up) = self.up.as_bare_packed()
+            && let Some(down) = self.down.as_bare_packed()
+        {
+            return kernels::gated_down(x, [gate, up, down], activation);
+        }
+        Ok(None)
     }
 
     /// What goes down: gate and up of `x`, joined.

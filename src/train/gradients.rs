@@ -10,6 +10,18 @@ use super::corpus::{Batch, Corpus};
 use super::loss::loss;
 use super::variables::Variables;
 use crate::error::{Error, Result};
+use crate::kernels;
+
+/// How rows go through the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How {
+    /// Rows of a piece.
+    pub micro: usize,
+    /// Threads that take pieces.
+    pub threads: usize,
+    /// Whether products on the way to gradients may round to bf16.
+    pub rounded: bool,
+}
 
 /// What a batch gave.
 #[derive(Debug)]
@@ -31,7 +43,7 @@ impl Gradients {
     }
 }
 
-/// The gradients of these rows, `micro` of them a piece.
+/// The gradients of these rows.
 ///
 /// # Errors
 /// The decoder's.
@@ -39,22 +51,23 @@ pub fn gradients(
     variables: &Variables,
     corpus: &Corpus,
     rows: &[usize],
-    micro: usize,
-    threads: usize,
+    how: How,
 ) -> Result<Gradients> {
-    let batches = rows.chunks(micro).map(|rows| corpus.batch(rows)).collect::<Result<Vec<_>>>()?;
+    let batches =
+        rows.chunks(how.micro).map(|rows| corpus.batch(rows)).collect::<Result<Vec<_>>>()?;
     let count: usize = batches.iter().map(|batch| batch.count).sum();
     let zeros: Vec<Vec<f32>> =
         variables.iter().map(|(_, var)| vec![0f32; var.elem_count()]).collect();
     let mut sum = (0.0, zeros);
     let scale = 1.0 / count.max(1) as f64;
-    let work = |batch: &Batch| -> Result<(f64, Vec<Option<Tensor>>)> {
+    let one = |batch: &Batch| -> Result<(f64, Vec<Option<Tensor>>)> {
         let loss = (loss(&variables.decoder()?, batch)? * scale)?;
         let mut store = loss.backward()?;
         let list = variables.iter().map(|(_, var)| store.remove(var)).collect();
         Ok((f64::from(loss.to_scalar::<f32>()?), list))
     };
-    in_order(&batches, threads, work, |(loss, list)| {
+    let work = |batch: &Batch| kernels::rounded(how.rounded, || one(batch));
+    in_order(&batches, how.threads, work, |(loss, list)| {
         sum.0 += loss;
         for (sum, gradient) in sum.1.iter_mut().zip(list) {
             if let Some(gradient) = gradient {
@@ -74,17 +87,16 @@ pub fn evaluate(
     variables: &Variables,
     corpus: &Corpus,
     rows: &[usize],
-    micro: usize,
-    threads: usize,
+    how: How,
 ) -> Result<(f64, usize)> {
     let decoder = variables.detached()?;
-    let batches: Vec<&[usize]> = rows.chunks(micro).collect();
+    let batches: Vec<&[usize]> = rows.chunks(how.micro).collect();
     let (mut sum, mut count) = (0.0, 0);
     let work = |rows: &&[usize]| -> Result<(f64, usize)> {
         let batch = corpus.batch(rows)?;
         Ok((f64::from(loss(&decoder, &batch)?.to_scalar::<f32>()?), batch.count))
     };
-    in_order(&batches, threads, work, |(loss, tokens)| {
+    in_order(&batches, how.threads, work, |(loss, tokens)| {
         sum += loss;
         count += tokens;
         Ok(())

@@ -21,7 +21,7 @@ pub use begin::{Start, begin};
 pub use corpus::{Batch, Corpus, Order};
 pub use documents::Document;
 pub use export::Files;
-pub use gradients::{Gradients, evaluate, gradients};
+pub use gradients::{Gradients, How, evaluate, gradients};
 pub use init::fresh;
 pub use log::{Line, curve};
 pub use loss::loss;

@@ -68,6 +68,10 @@ pub struct Recipe {
     /// What exported weights are stored as.
     #[serde(default)]
     pub dtype: Export,
+    /// `bf16` lets products round their factors to bf16 where the processor is faster so (AMX);
+    /// weights, sums and the optimizer stay f32. `f32` is exact.
+    #[serde(default)]
+    pub products: Export,
     /// Changes of the weights.
     pub steps: usize,
     /// Rows that a change is computed from.

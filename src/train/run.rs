@@ -8,11 +8,12 @@ use super::adamw::AdamW;
 use super::begin::Start;
 use super::corpus::Order;
 use super::export::{latest, replace};
-use super::gradients::{evaluate, gradients};
+use super::gradients::{How, evaluate, gradients};
 use super::log::{Line, Log};
-use super::recipe::Recipe;
+use super::recipe::{Export, Recipe};
 use super::state::{self, Facts};
 use crate::error::{Error, Result};
+use crate::kernels;
 
 /// What a run tells while it runs.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ pub fn train(
     threads: usize,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    kernels::keep_memory();
     let mut run = Run::open(recipe, start, resume, threads)?;
     let mut stopped = false;
     while run.facts.step < recipe.steps && !stopped {
@@ -85,7 +87,7 @@ pub fn train(
 struct Run<'a> {
     recipe: &'a Recipe,
     start: &'a Start,
-    threads: usize,
+    how: How,
     optimizer: AdamW,
     order: Order,
     facts: Facts,
@@ -138,7 +140,11 @@ impl<'a> Run<'a> {
             valid_loss: None,
             recipe,
             start,
-            threads,
+            how: How {
+                micro: recipe.micro_batch,
+                threads,
+                rounded: recipe.products == Export::Bf16,
+            },
             optimizer,
             facts,
             last,
@@ -149,8 +155,7 @@ impl<'a> Run<'a> {
     fn step(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let (recipe, variables) = (self.recipe, &self.start.variables);
         let rows = self.order.rows(self.facts.step, recipe.batch);
-        let given =
-            gradients(variables, &self.start.train, &rows, recipe.micro_batch, self.threads)?;
+        let given = gradients(variables, &self.start.train, &rows, self.how)?;
         let (norm, step) = (given.norm(), self.facts.step + 1);
         if !given.loss.is_finite() || !norm.is_finite() {
             let what = if given.loss.is_finite() { "a gradient" } else { "the loss" };
@@ -187,8 +192,7 @@ impl<'a> Run<'a> {
         // Spread evenly over all: rows lie in the order of their documents' lengths.
         let rows: Vec<usize> = (0..wanted).map(|i| i * all / wanted).collect();
         let began = Instant::now();
-        let (loss, _) =
-            evaluate(&start.variables, &start.valid, &rows, recipe.micro_batch, self.threads)?;
+        let (loss, _) = evaluate(&start.variables, &start.valid, &rows, self.how)?;
         self.since.began += began.elapsed(); // no time of learning
         self.valid_loss = Some(loss);
         let line = Line { step: self.facts.step, valid_loss: Some(loss), ..Line::default() };

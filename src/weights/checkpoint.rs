@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 
+use super::adapter::Overlay;
 use super::dtype::StoredDtype;
 use super::file::{DataFile, Stored, TensorInfo};
 use super::gguf::{self, GgufMetadata};
@@ -34,6 +35,8 @@ pub struct Checkpoint {
     pub(super) tensors: Vec<Stored>,
     /// The tensors themselves, where they are in memory and not in files.
     pub(super) held: Vec<Tensor>,
+    /// Tensors that are read otherwise than they are stored.
+    pub(super) overlay: Overlay,
     names: HashMap<String, usize>,
     gguf: Option<GgufMetadata>,
 }
@@ -61,8 +64,8 @@ impl Checkpoint {
     }
 
     pub(super) fn empty(origin: String, folder: PathBuf, format: Format) -> Self {
-        let (files, tensors, held, names, gguf) = Default::default();
-        Self { origin, folder, format, files, tensors, held, names, gguf }
+        let (files, tensors, held, overlay, names, gguf) = Default::default();
+        Self { origin, folder, format, files, tensors, held, overlay, names, gguf }
     }
 
     /// The container.
@@ -109,12 +112,12 @@ impl Checkpoint {
     /// something that nobody computes in.
     pub fn stored_dtype(&self) -> Option<DType> {
         let mut counts: Vec<(StoredDtype, u64)> = Vec::new();
-        for tensor in self.tensors() {
-            let (elements, bytes) = tensor.dtype.block();
-            let n = tensor.bytes / bytes as u64 * elements as u64;
-            match counts.iter_mut().find(|(dtype, _)| *dtype == tensor.dtype) {
+        for (index, tensor) in self.tensors.iter().enumerate() {
+            let stored = self.dtype_of(index);
+            let n = (tensor.rows() * tensor.row_len()) as u64;
+            match counts.iter_mut().find(|(dtype, _)| *dtype == stored) {
                 Some((_, count)) => *count += n,
-                None => counts.push((tensor.dtype, n)),
+                None => counts.push((stored, n)),
             }
         }
         let plain = counts.iter().filter(|(dtype, _)| dtype.dtype().is_some());

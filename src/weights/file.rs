@@ -58,7 +58,7 @@ impl DataFile {
 }
 
 /// A tensor as a byte range of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) info: TensorInfo,
     /// Which of the checkpoint's files.

@@ -60,6 +60,9 @@ impl Checkpoint {
         if (&a.info.shape, a.info.dtype) != (&b.info.shape, b.info.dtype) {
             return Ok(false);
         }
+        if self.adapted(a).is_some() || self.adapted(b).is_some() {
+            return Ok(false);
+        }
         if let (Some(a), Some(b)) = (self.held(a), self.held(b)) {
             return super::held::same(a, b);
         }

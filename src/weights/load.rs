@@ -8,15 +8,15 @@ use candle_core::{DType, Device, Tensor};
 
 use super::account::Taken;
 use super::checkpoint::Checkpoint;
-use super::dtype::StoredDtype;
 use super::file::Stored;
 use super::layout::{Place, place};
+use super::packing::Packing;
 use super::param::{Layout, MXFP4_BLOCKS, MXFP4_SCALES, Names, Owner, Param, Stack};
 use super::part::Part;
 use super::plan::Plan;
 use super::read::Choice;
 use crate::error::{Error, Result};
-use crate::kernels::{Format, Packed};
+use crate::kernels::Packed;
 use crate::spec::{Layer, Spec};
 
 /// A matrix (out, in), as it was stored or as it is computed with.
@@ -28,17 +28,6 @@ pub enum Matrix {
     Quantised(Arc<QTensor>),
     /// In tiles for the kernels, on the CPU; products take and give f32.
     Packed(Arc<Packed>),
-}
-
-/// How matrices are packed for the kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
-    /// What dense matrices are packed as. Quantised ones keep their blocks' numbers.
-    pub dense: Format,
-    /// The same for the embedding and the head, which suffer most from rounding.
-    pub ends: Format,
-    /// Products of many rows may round activations to bf16.
-    pub rounded: bool,
 }
 
 /// A checkpoint, read through a name table. Where a method takes an [`Owner`], a layer (or `None`
@@ -142,7 +131,8 @@ impl<'a> Weights<'a> {
             let matrix = Tensor::from_vec(numbers, shape, &Device::Cpu)?.to_dtype(self.dtype)?;
             return Ok(Matrix::Dense(matrix.to_device(&self.device)?));
         }
-        if let Some((format, rounded)) = self.pack_as(param, stored.info.dtype) {
+        let packed_as = self.packing.and_then(|p| p.of(param, stored.info.dtype, self.dequantise));
+        if let Some((format, rounded)) = packed_as {
             let packed = self.checkpoint.packed(stored, &choice, format)?;
             return Ok(Matrix::Packed(Arc::new(match rounded {
                 true => packed.rounded(),
@@ -155,20 +145,6 @@ impl<'a> Weights<'a> {
             return Ok(Matrix::Quantised(data));
         }
         Ok(Matrix::Dense(self.checkpoint.dense(stored, &choice, self.dtype, &self.device)?))
-    }
-
-    /// The format that a matrix is packed in, and whether its products may round.
-    fn pack_as(&self, param: Param, stored: StoredDtype) -> Option<(Format, bool)> {
-        let packing = self.packing?;
-        match (stored, param) {
-            (_, Param::PositionEmbedding) => None, // rows are added, never multiplied
-            (StoredDtype::Mxfp4, _) if !self.dequantise => None, // becomes Q8_0 blocks
-            (StoredDtype::Quantised(dtype), _) if !self.dequantise => {
-                Some((Format::of_ggml(dtype)?, true))
-            }
-            (_, Param::TokenEmbedding | Param::Head) => Some((packing.ends, packing.rounded)),
-            _ => Some((packing.dense, packing.rounded)),
-        }
     }
 
     /// An embedding table, `shape` = (rows, dim); a quantised one stays so, see

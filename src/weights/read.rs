@@ -17,11 +17,7 @@ use super::file::Stored;
 use super::held::chosen;
 use super::mxfp4;
 use crate::error::{Error, Result};
-use crate::kernels::map::Map;
 use crate::kernels::{Format, Packed, Packer};
-
-/// Elements mapped at a time.
-const WINDOW: usize = 1 << 22;
 
 /// What of a tensor is wanted. Rows are those of the stored tensor; a vector's are its elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,7 +222,7 @@ impl Checkpoint {
         Ok(Some(tensor.flatten_all()?.to_vec1::<f32>()?))
     }
 
-    fn not_a_float(&self, stored: &Stored) -> Error {
+    pub(super) fn not_a_float(&self, stored: &Stored) -> Error {
         let problem = format!(
             "tensor `{}` is stored as {}, from which no parameter can be read",
             stored.info.name, stored.info.dtype
@@ -234,58 +230,6 @@ impl Checkpoint {
         let path = self.files.get(stored.file).map_or(Path::new(self.origin()), |f| &f.path);
         Error::file(path, problem)
     }
-
-    pub(super) fn row_bytes(&self, stored: &Stored) -> u64 {
-        let (elements, bytes) = stored.info.dtype.block();
-        (stored.row_len() / elements * bytes) as u64
-    }
-
-    /// Hands the bytes of the rows to `each`, in order, in pieces of whole rows.
-    pub(super) fn for_each(
-        &self,
-        stored: &Stored,
-        rows: &[Range<usize>],
-        each: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let file = self.files.get(stored.file).ok_or_else(|| self.not_a_float(stored))?;
-        let row_bytes = self.row_bytes(stored);
-        if row_bytes == 0 {
-            return Ok(());
-        }
-        for (window, pieces) in windows(rows, (WINDOW / stored.row_len().max(1)).max(1)) {
-            let at = |row: usize| stored.offset + row as u64 * row_bytes;
-            let map = Map::new(&file.file, at(window.start)..at(window.end)).map_err(|e| {
-                Error::file(&file.path, format!("tensor `{}`: {e}", stored.info.name))
-            })?;
-            for piece in pieces {
-                let start = (piece.start - window.start) * row_bytes as usize;
-                each(&map[start..start + piece.len() * row_bytes as usize])?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Groups row ranges, cut to at most `limit` rows, into windows that span at most `limit`.
-fn windows(rows: &[Range<usize>], limit: usize) -> Vec<(Range<usize>, Vec<Range<usize>>)> {
-    let mut windows: Vec<(Range<usize>, Vec<Range<usize>>)> = Vec::new();
-    for range in rows {
-        let mut start = range.start;
-        while start < range.end {
-            let piece = start..range.end.min(start + limit);
-            start = piece.end;
-            if let Some((span, pieces)) = windows.last_mut() {
-                let wider = span.start.min(piece.start)..span.end.max(piece.end);
-                if wider.len() <= limit {
-                    *span = wider;
-                    pieces.push(piece);
-                    continue;
-                }
-            }
-            windows.push((piece.clone(), vec![piece]));
-        }
-    }
-    windows
 }
 
 /// Bytes of ggml blocks; these begin with 16-bit numbers, and candle insists on their alignment.

@@ -10,6 +10,7 @@ mod built;
 mod commands;
 mod lessons;
 mod pictures;
+mod real;
 mod viewer;
 
 use std::ops::ControlFlow;
@@ -62,12 +63,12 @@ fn maps(model: &Model, ids: &[u32]) -> (Vec<HeadView>, Vec<(Of, Map)>) {
 }
 
 #[test]
-fn patterns_queries_keys_and_sums_are_pytorchs() {
+fn patterns_queries_keys_values_and_sums_are_pytorchs() {
     let mut checked = 0;
     for case in golden_cases() {
         let theirs = Trace::read(&case.path.join("reference.safetensors")).unwrap();
         let model = Model::load(&case.path, &LoadOptions::default()).unwrap();
-        let wanted = [Site::Q, Site::K, Site::Pattern, Site::Z];
+        let wanted = [Site::Q, Site::K, Site::V, Site::Pattern, Site::Z];
         let ours = record(&model.decoder, &theirs.ids, |at| wanted.contains(&at.site)).unwrap();
         let (_, maps) = maps(&model, &theirs.ids[0]);
         for (at, ours) in &ours.sites {
@@ -118,11 +119,25 @@ fn scores_statistics_and_lens_are_pytorchs() {
         let last = ids.len() - 1;
         let vocab = model.spec().vocab_size;
         let reading = &lens(&model.decoder, &ids, last..last + 1, vocab).unwrap()[0];
+        let finals = lens_logits(&model, &ids, reading.depths.len() - 1);
         for (depth, theirs) in reading.depths.iter().zip(case["lens"].as_array().unwrap()) {
-            // A large divergence, a difference of logits, is off by a share of itself.
             let kl = theirs["kl"].as_f64().unwrap();
-            near(depth.kl / kl.max(1.0), kl / kl.max(1.0), "kl");
-            let theirs = softmax(&numbers(&theirs["logits"]));
+            let (ours, theirs) = (lens_logits(&model, &ids, depth.layers), &theirs["logits"]);
+            let theirs = numbers(theirs);
+            let size = theirs.iter().fold(1f64, |size, x| size.max(x.abs()));
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                near(ours / size, theirs / size, "logits");
+            }
+            // Nothing is lost on the way from our logits to the divergence; it is as exact as
+            // they are, a mean of differences of theirs.
+            let exact: f64 = softmax(&finals)
+                .iter()
+                .zip(softmax(&ours))
+                .map(|(p, q)| p * (p.ln() - q.ln()))
+                .sum();
+            assert!((depth.kl - exact).abs() < 1e-12, "{name}: {} of {exact}", depth.kl);
+            near(depth.kl / size, kl / size, "kl");
+            let theirs = softmax(&theirs);
             assert_eq!(depth.top.len(), vocab);
             for guess in &depth.top {
                 near(guess.probability, theirs[guess.id as usize], "lens");
@@ -130,6 +145,18 @@ fn scores_statistics_and_lens_are_pytorchs() {
         }
         assert_eq!(reading.depths.len(), model.spec().layers.len() + 1);
     }
+}
+
+/// Logits after so many layers, of the last position.
+fn lens_logits(model: &Model, ids: &[u32], layers: usize) -> Vec<f64> {
+    let at = match layers {
+        0 => At { layer: Some(0), site: Site::ResidPre },
+        layers => At { layer: Some(layers - 1), site: Site::ResidPost },
+    };
+    let seen = record(&model.decoder, &[ids.to_vec()], |there| there == at).unwrap();
+    let last = seen.sites[&at].narrow(1, ids.len() - 1, 1).unwrap().contiguous().unwrap();
+    let logits = model.decoder.read_out(&last).unwrap().flatten_all().unwrap();
+    logits.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect()
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {

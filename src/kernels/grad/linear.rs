@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use super::super::isa::Isa;
 use super::fits;
 use super::numbers::{like, numbers, slice, stored, written};
+use super::rounded::may_round;
 #[cfg(target_arch = "x86_64")]
 use super::tiles;
 use crate::error::Result;
@@ -24,10 +25,33 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Option<Tensor>> {
     if !wanted || !fits(x) || !fits(weight) || weight.rank() != 2 || width != Some(weight.dim(1)?) {
         return Ok(None);
     }
-    Ok(Some(x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?))
+    let op = Linear { rounded: may_round() };
+    Ok(Some(x.contiguous()?.apply_op2(&weight.contiguous()?, op)?))
 }
 
-struct Linear;
+struct Linear {
+    /// Whether products may round their factors to bf16.
+    rounded: bool,
+}
+
+impl Linear {
+    /// Every row of the left with every row of the right, (left, right).
+    fn product(&self, left: Side<'_>, right: Side<'_>) -> Vec<f32> {
+        // SAFETY: the sides are as large as they say; all ways write all numbers.
+        unsafe {
+            written(left.outer * right.outer, |to| {
+                #[cfg(target_arch = "x86_64")]
+                if Isa::current() == Isa::Amx {
+                    return match self.rounded {
+                        true => tiles::product::<1>(left, right, to),
+                        false => tiles::product::<2>(left, right, to),
+                    };
+                }
+                elsewhere(left, right, to);
+            })
+        }
+    }
+}
 
 impl CustomOp2 for Linear {
     fn name(&self) -> &'static str {
@@ -43,7 +67,7 @@ impl CustomOp2 for Linear {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (out, input) = weight_layout.shape().dims2()?;
         let (x, weight) = (slice(x, x_layout)?, slice(weight, weight_layout)?);
-        let y = product(rows(x, input), rows(weight, input));
+        let y = self.product(rows(x, input), rows(weight, input));
         let mut shape = x_layout.dims().to_vec();
         if let Some(last) = shape.last_mut() {
             *last = out;
@@ -62,11 +86,11 @@ impl CustomOp2 for Linear {
         let (out, input) = weight.dims2()?;
         let dy = numbers(&grad)?;
         let dx = match x.track_op() {
-            true => like(x, product(rows(&dy, out), columns(&*numbers(weight)?, input)))?,
+            true => like(x, self.product(rows(&dy, out), columns(&*numbers(weight)?, input)))?,
             false => None,
         };
         let dw = match weight.track_op() {
-            true => like(weight, product(columns(&dy, out), columns(&*numbers(x)?, input)))?,
+            true => like(weight, self.product(columns(&dy, out), columns(&*numbers(x)?, input)))?,
             false => None,
         };
         Ok((dx, dw))
@@ -84,30 +108,27 @@ pub(super) struct Side<'a> {
     pub(super) depth_step: usize,
 }
 
+impl<'a> Side<'a> {
+    /// [rows, columns] of a matrix whose rows are `pitch` apart.
+    pub(super) fn new(numbers: &'a [f32], [outer, depth]: [usize; 2], pitch: usize) -> Self {
+        Self { numbers, outer, depth, outer_step: pitch, depth_step: 1 }
+    }
+
+    /// Columns in place of rows.
+    pub(super) fn turned(self) -> Self {
+        let Self { numbers, outer, depth, outer_step, depth_step } = self;
+        Self { numbers, outer: depth, depth: outer, outer_step: depth_step, depth_step: outer_step }
+    }
+}
+
 /// The rows of a matrix `width` wide.
 fn rows(numbers: &[f32], width: usize) -> Side<'_> {
-    let outer = numbers.len() / width;
-    Side { numbers, outer, depth: width, outer_step: width, depth_step: 1 }
+    Side::new(numbers, [numbers.len() / width, width], width)
 }
 
 /// Its columns.
 fn columns(numbers: &[f32], width: usize) -> Side<'_> {
-    let depth = numbers.len() / width;
-    Side { numbers, outer: width, depth, outer_step: 1, depth_step: width }
-}
-
-/// Every row of the left with every row of the right, (left, right).
-fn product(left: Side<'_>, right: Side<'_>) -> Vec<f32> {
-    // SAFETY: the sides are as large as they say; both ways write all numbers.
-    unsafe {
-        written(left.outer * right.outer, |to| {
-            #[cfg(target_arch = "x86_64")]
-            if Isa::current() == Isa::Amx {
-                return tiles::product(left, right, to);
-            }
-            elsewhere(left, right, to);
-        })
-    }
+    rows(numbers, width).turned()
 }
 
 /// By the gemm crate.

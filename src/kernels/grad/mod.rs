@@ -9,6 +9,7 @@ mod norm;
 mod numbers;
 mod product;
 mod rope;
+mod rounded;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
@@ -20,6 +21,7 @@ pub use linear::linear;
 pub use loss::{IGNORED, cross_entropy};
 pub(super) use norm::{layer_norm, rms_norm};
 pub(super) use rope::rotate;
+pub use rounded::rounded;
 
 /// Whether these fast paths serve for a tensor.
 fn fits(x: &Tensor) -> bool {

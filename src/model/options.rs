@@ -1,0 +1,55 @@
+//! How a model is loaded, as data.
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device};
+
+/// How a model is loaded.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where it computes.
+    pub device: Device,
+    /// What it computes in. `None`: elsewhere than on the CPU the dtype the weights are stored in;
+    /// on the CPU f32, with weights stored as bf16 kept so, which changes no number; quantised
+    /// weights stay quantised. A dtype given by name dequantises them; bf16 on the CPU means weights
+    /// in bf16, and products of many rows that round activations to it.
+    pub dtype: Option<DType>,
+    /// Rounds dense weights to so many bits, on the CPU.
+    pub quantize: Option<Quantize>,
+    /// Dense weights in candle's own form, to be trained, or to compare kernels with.
+    pub plain: bool,
+    /// Go on when the configuration has keys nobody decided about.
+    pub allow_unknown_keys: bool,
+    /// Use only files that are on this machine already.
+    pub offline: bool,
+    /// More (or fewer) positions than the configuration says.
+    pub max_seq_len: Option<usize>,
+    /// Folders of PEFT's LoRA adapters, whose differences are added to the weights in f32 before
+    /// anything else is made of these. Where the weights are stored in 16 bits and no dtype is
+    /// named, adapted matrices are f32 on the CPU.
+    pub adapters: Vec<PathBuf>,
+}
+
+/// What dense weights are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantize {
+    /// ggml's Q8_0.
+    Q8,
+    /// ggml's Q4_0; embedding and head Q8_0.
+    Q4,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            dtype: None,
+            quantize: None,
+            plain: false,
+            allow_unknown_keys: false,
+            offline: false,
+            max_seq_len: None,
+            adapters: Vec::new(),
+        }
+    }
+}
