@@ -23,17 +23,10 @@ from transformers import AutoModelForCausalLM
 ROOT = Path(__file__).resolve().parent.parent / "tests" / "golden"
 # The base, what LoraConfig is given, and whether gradients are kept.
 CASES = {
-    # Matrices stored (in, out), queries, keys and values in one; a rank and an alpha of its own.
+    # Matrices stored (in, out), queries, keys and values in one.
     "gpt2": (
         "gpt2/switches",
-        dict(
-            r=2,
-            lora_alpha=5,
-            target_modules=["c_attn", "mlp.c_proj"],
-            rank_pattern={r"h\.1\.mlp\.c_(fc|proj)": 3},
-            alpha_pattern={"c_attn": 7},
-            lora_dropout=0.1,
-        ),
+        dict(r=2, lora_alpha=5, target_modules=["c_attn", "mlp.c_proj"], lora_dropout=0.1),
         True,
     ),
     # Named by a regular expression; α/√r, and a norm in another's place.
@@ -50,8 +43,18 @@ CASES = {
     ),
     # Embedding and head are one matrix in the base, and two with the adapter.
     "tied": ("llama/tied_gqa", dict(r=2, lora_alpha=4, target_modules=["embed_tokens", "v_proj"]), False),
-    # Query, key and value rows of a head together; biases of all modules.
-    "gpt_neox": ("gpt_neox/parallel", dict(r=2, target_modules=["query_key_value"], bias="all"), False),
+    # Query, key and value rows of a head together; a rank and alphas of their own, biases of all modules.
+    "gpt_neox": (
+        "gpt_neox/parallel",
+        dict(
+            r=2,
+            target_modules=["query_key_value"],
+            rank_pattern={r"layers\.1\.attention\.(query|key)\w*": 3},
+            alpha_pattern={"layers.1.attention.query_key_value": 5, "query_key_value": 7},
+            bias="all",
+        ),
+        False,
+    ),
     # [q | k | v] and [gate | up], in one layer only.
     "phi3": ("phi3/window", dict(r=2, target_modules=["qkv_proj", "gate_up_proj"], layers_to_transform=[1]), True),
 }

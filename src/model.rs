@@ -2,6 +2,7 @@
 
 mod fit;
 mod json;
+mod merge;
 mod options;
 mod stage;
 mod vocabulary;

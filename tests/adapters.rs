@@ -4,13 +4,15 @@
 
 mod common;
 
+#[path = "adapters/training.rs"]
+mod training;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use common::golden;
-use serde_json::{Value, json};
-use taper::Error;
+use serde_json::{Map, Value, json};
 use taper::kernels::plainly;
 use taper::model::{LoadOptions, Model, Opened, Quantize};
 use taper::parity::TOLERANCE;
@@ -33,6 +35,179 @@ fn every_adapter_gives_pefts_logits() {
         let off = apart(&logits(&unadapted, &theirs["ids"]), &theirs["logits"]);
         assert!(off > 0.1, "{case}: without the adapter it is the same to {off}");
     }
+}
+
+#[test]
+fn a_merged_folder_needs_no_adapter() {
+    for case in CASES {
+        let adapter = adapter(case);
+        let (base, theirs) = (base(&adapter), tensors(&adapter));
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("merged");
+        let opened = Opened::at(&base, case, &with(&adapter)).unwrap();
+        let mut bytes = 0;
+        opened.save(&out, &mut |more| bytes += more).unwrap();
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{case}: something half written stayed");
+        let merged = Opened::at(&out, case, &LoadOptions::default()).unwrap();
+        let dtypes = |opened: &Opened| opened.checkpoint.stored_dtype();
+        assert_eq!(dtypes(&merged), dtypes(&opened), "{case}");
+        assert_eq!(bytes, merged.checkpoint.total_bytes(), "{case}");
+        for tensor in merged.checkpoint.tensors() {
+            let whole = |opened: &Opened| {
+                let whole = opened.checkpoint.whole(&tensor.name, DType::F32, &Device::Cpu);
+                whole.unwrap()
+            };
+            let stored = tensor.dtype.dtype().unwrap();
+            let expected = whole(&opened).to_dtype(stored).unwrap();
+            let what = format!("{case}: {}", tensor.name);
+            assert_eq!(
+                apart(&whole(&merged), &expected.to_dtype(DType::F32).unwrap()),
+                0.0,
+                "{what}"
+            );
+        }
+        let ours = logits(&merged.load(&LoadOptions::default()).unwrap(), &theirs["ids"]);
+        if dtypes(&opened) == Some(DType::F32) {
+            let off = apart(&ours, &theirs["logits"]);
+            assert!(off < TOLERANCE, "{case}: differs from PEFT's by {off}");
+        }
+        // Nothing is ever written over.
+        let again = opened.save(&out, &mut |_| ()).unwrap_err();
+        assert!(again.to_string().contains("holds something already"), "{again}");
+    }
+}
+
+/// What of a configuration is wrong, and what the error has to say.
+type Change = (fn(&mut Map<String, Value>), &'static [&'static str]);
+
+#[test]
+fn what_could_change_the_numbers_is_refused_by_name() {
+    let changes: &[Change] = &[
+        (|c| drop(c.insert("use_dora".into(), json!(true))), &["`use_dora`"]),
+        (
+            |c| drop(c.insert("init_lora_weights".into(), json!("pissa_niter_4"))),
+            &["`init_lora_weights`", "pissa"],
+        ),
+        (|c| drop(c.insert("peft_type".into(), json!("LOHA"))), &["`peft_type`", "LOHA"]),
+        (|c| drop(c.insert("r".into(), json!(3))), &["lora_embedding_A", "[2, 61]", "[3, 61]"]),
+        (|c| drop(c.insert("r".into(), json!(0))), &["`r`", "at least 1"]),
+        (|c| drop(c.insert("layer_replication".into(), json!([[0, 2]]))), &["`layer_replication`"]),
+        (|c| drop(c.insert("something_new".into(), json!(1))), &["`something_new`"]),
+        (
+            |c| drop(c.insert("target_modules".into(), json!(["v_proj"]))),
+            &["`target_modules`", "embed_tokens"],
+        ),
+        (|c| drop(c.insert("target_modules".into(), json!("["))), &["`target_modules`", "pattern"]),
+        (
+            |c| drop(c.insert("exclude_modules".into(), json!(["v_proj"]))),
+            &["layers.0.self_attn.v_proj"],
+        ),
+        (|c| drop(c.insert("layers_to_transform".into(), json!([1]))), &["`target_modules`"]),
+        (|c| drop(c.insert("rank_pattern".into(), json!({ "v_proj": -1 }))), &["`rank_pattern`"]),
+        (|c| drop(c.insert("lora_alpha".into(), json!("four"))), &["`lora_alpha`", "number"]),
+        (|c| drop(c.remove("target_modules")), &["`target_modules`", "missing"]),
+    ];
+    let case = adapter("tied");
+    for (change, words) in changes {
+        let folder = copy(&case);
+        let mut map = config(&case).as_object().unwrap().clone();
+        change(&mut map);
+        let text = serde_json::to_string(&map).unwrap();
+        std::fs::write(folder.path().join("adapter_config.json"), text).unwrap();
+        let error = Opened::at(&base(&case), "tied", &with(folder.path())).unwrap_err().to_string();
+        for word in *words {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    }
+}
+
+#[test]
+fn an_adapter_that_does_not_fit_is_refused_by_name() {
+    let case = adapter("tied");
+    let refused = |base: &Path, folder: &Path, words: &[&str]| {
+        let error = Opened::at(base, "a model", &with(folder)).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{word}: {error}");
+        }
+    };
+    // Another shape, another family, and a GGUF.
+    refused(&golden("llama/untied_mha"), &case, &["embed_tokens", "[2, 61]", "[2, 41]"]);
+    refused(&golden("gpt2/switches"), &case, &["embed_tokens", "nearest present"]);
+    refused(&golden("gguf/qwen2/model.gguf"), &case, &["--adapter", "GGUF"]);
+    // Files that are missing, cut short, or hold something else.
+    let folder = copy(&case);
+    let weights = folder.path().join("adapter_model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &whole[..whole.len() - 1]).unwrap();
+    refused(&base(&case), folder.path(), &["adapter_model.safetensors"]);
+    std::fs::remove_file(&weights).unwrap();
+    refused(&base(&case), folder.path(), &["holds no adapter"]);
+    refused(&base(&case), &base(&case), &["adapter_config.json"]);
+    let tensor =
+        |name: &str| (name.to_string(), Tensor::zeros((2, 32), DType::F32, &Device::Cpu).unwrap());
+    const V: &str = "base_model.model.model.layers.0.self_attn.v_proj";
+    for (names, words) in [
+        (vec![format!("{V}.lora_A.weight")], vec!["one of A and B", "v_proj"]),
+        (vec![format!("{V}.lora_magnitude_vector")], vec!["lora_magnitude_vector", "none"]),
+        (vec![format!("{V}.lora_B.bias")], vec!["lora_B.bias"]),
+        (vec!["base_model.model.score.weight".into()], vec!["score"]),
+        (vec!["model.layers.0.lora_A.weight".into()], vec!["model.layers.0.lora_A"]),
+    ] {
+        let tensors: HashMap<String, Tensor> = names.iter().map(|name| tensor(name)).collect();
+        candle_core::safetensors::save(&tensors, &weights).unwrap();
+        refused(&base(&case), folder.path(), &words);
+    }
+}
+
+#[test]
+fn adapters_add_up_and_go_through_packing_and_rounding() {
+    let case = adapter("llama");
+    let (base, theirs) = (base(&case), tensors(&case));
+    // An adapter and its negative are nothing; a norm in another's place stays.
+    let folder = copy(&case);
+    let file = folder.path().join("adapter_model.safetensors");
+    let mut negative = stored(&case);
+    negative.retain(|name, _| name.contains("lora_"));
+    for (name, tensor) in &mut negative {
+        if name.contains("lora_B") {
+            *tensor = tensor.neg().unwrap();
+        }
+    }
+    candle_core::safetensors::save(&negative, &file).unwrap();
+    let mut options = with(&case);
+    options.adapters.push(folder.path().into());
+    let none = logits(&Model::load(&base, &options).unwrap(), &theirs["ids"]);
+    let plain = logits(&Model::load(&base, &LoadOptions::default()).unwrap(), &theirs["ids"]);
+    assert!(apart(&none, &plain) > 0.01, "the norm is not replaced");
+    let mut only_norm = stored(&case);
+    only_norm.retain(|name, _| !name.contains("lora_"));
+    candle_core::safetensors::save(&only_norm, &file).unwrap();
+    let norm = logits(&Model::load(&base, &with(folder.path())).unwrap(), &theirs["ids"]);
+    assert!(apart(&none, &norm) < TOLERANCE, "B and -B do not cancel");
+    // Rounded to 8 bits, the folded matrix is what is rounded.
+    let eight = Some(Quantize::Q8);
+    let ours = LoadOptions { quantize: eight, ..with(&case) };
+    let ours = logits(&Model::load(&base, &ours).unwrap(), &theirs["ids"]);
+    let off = apart(&ours, &theirs["logits"]);
+    let theirs_unadapted = LoadOptions { quantize: eight, ..LoadOptions::default() };
+    let unadapted = logits(&Model::load(&base, &theirs_unadapted).unwrap(), &theirs["ids"]);
+    let rounding = apart(&unadapted, &plain);
+    assert!(off > 0.0 && off < 4.0 * rounding, "{off} beside {rounding} without an adapter");
+}
+
+/// The adapter's tensors.
+fn stored(adapter: &Path) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(adapter.join("adapter_model.safetensors"), &Device::Cpu).unwrap()
+}
+
+/// A copy of an adapter, to be changed.
+fn copy(adapter: &Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(adapter.join(file), folder.path().join(file)).unwrap();
+    }
+    folder
 }
 
 fn adapter(case: &str) -> PathBuf {

@@ -248,7 +248,15 @@ fn rotations_are_the_definition() {
 }
 
 fn causal(scale: f64) -> Attending<'static> {
-    Attending { scale, softcap: None, slopes: None, sinks: None, window: None, padding: &[] }
+    Attending {
+        scale,
+        softcap: None,
+        slopes: None,
+        sinks: None,
+        window: None,
+        padding: &[],
+        rounds: false,
+    }
 }
 
 /// softmax(q·kᵀ·scale, causal)·v, each key head's queries for themselves.

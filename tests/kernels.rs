@@ -406,14 +406,22 @@ fn attention_is_the_definition(
     let sinks = random(&[1, heads, 1, 1], rng);
     let padding: Vec<usize> = (0..batch).map(|row| row * (keys - seq.min(keys - 1)) / 2).collect();
     let scale = 1.0 / (head_dim as f64).sqrt();
-    let none =
-        Attending { scale, softcap: None, slopes: None, sinks: None, window: None, padding: &[] };
+    let none = Attending {
+        scale,
+        softcap: None,
+        slopes: None,
+        sinks: None,
+        window: None,
+        padding: &[],
+        rounds: false,
+    };
     let all = Attending {
         softcap: Some(2.0),
         slopes: Some(&slopes),
         sinks: Some(&sinks),
         window: Some(keys / 3 + 1),
         padding: &padding,
+        rounds: false,
         scale,
     };
     for how in [
@@ -429,6 +437,15 @@ fn attention_is_the_definition(
         let expected = attended(&q, &k, &v, &how);
         for isa in Isa::available() {
             let ours = isa.with(|| kernels::attend(&q, &k, &v, &how)).unwrap().unwrap();
+            let rounded = Attending { rounds: true, ..how };
+            let rounded = isa.with(|| kernels::attend(&q, &k, &v, &rounded)).unwrap().unwrap();
+            let off = difference(&rounded, &expected);
+            let most = if isa == Isa::Amx { 2e-2 } else { 3e-6 };
+            assert!(
+                off < most,
+                "rounded {isa:?} {dtype:?} {:?} keys {keys} {how:?}: {off}",
+                q.dims()
+            );
             let off = difference(&ours, &expected);
             assert!(off < 3e-6, "{isa:?} {dtype:?} {:?} keys {keys} {how:?}: {off}", q.dims());
         }
@@ -461,6 +478,7 @@ fn attention_of_rows_of_unequal_length_is_the_definition() {
         sinks: None,
         window: None,
         padding: &padding,
+        rounds: false,
     };
     let seen = [v.get(0).unwrap(), v.get(1).unwrap().narrow(1, 500, 100).unwrap()];
     let means = seen.map(|v| v.mean_keepdim(1).unwrap()); // all scores are the same
@@ -497,6 +515,7 @@ fn attention_of_views_is_that_of_their_copies() {
         sinks: None,
         window: None,
         padding: &[],
+        rounds: false,
     };
     let ours = kernels::attend(&q, &k, &v, &how).unwrap().unwrap();
     assert!(difference(&ours, &attended(&q, &k, &v, &how)) < 3e-6);

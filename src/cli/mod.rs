@@ -12,6 +12,7 @@ mod heads;
 mod inspect;
 mod interrupt;
 mod lens;
+mod merge;
 mod options;
 mod output;
 mod progress;
@@ -22,6 +23,7 @@ mod score;
 mod text;
 mod trace;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,7 @@ enum Command {
     Heads(heads::Args),
     Explain(Box<explain::Args>),
     Pull(pull::Args),
+    Merge(merge::Args),
     Bench(bench::Args),
     Trace(trace::Args),
     Compare(Box<compare::Args>),
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Heads(args) => heads::run(args),
         Command::Explain(args) => explain::run(*args),
         Command::Pull(args) => pull::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Compare(args) => return compare::run(*args),

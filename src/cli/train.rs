@@ -8,18 +8,21 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::interrupt;
 use super::options::{spinner, threads};
 use super::progress::Bars;
+use super::tune::TuneArgs;
 use crate::error::Result;
 use crate::generate::{Defaults, Request, Voice, generate};
-use crate::model::{LoadOptions, Model};
+use crate::model::{LoadOptions, Model, Opened};
 use crate::train::{Event, Line, Observer, Recipe, begin, train};
+use crate::weights::hub::Silent;
 
-/// Train a model from a recipe, or go on with one. The recipe is a TOML file (configs/train/);
-/// results are ordinary Hugging Face folders. Ctrl-C saves and ends.
+/// Train a model from a recipe, or go on with one (--from MODEL --data FILE), all of its weights or
+/// an adapter (--lora-rank 8). The recipe is a TOML file (configs/train/); results are ordinary
+/// Hugging Face folders, or PEFT's. Ctrl-C saves and ends.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The recipe
     #[arg(value_name = "RECIPE.toml")]
-    recipe: PathBuf,
+    recipe: Option<PathBuf>,
     /// Go on where the run's last checkpoint stands
     #[arg(long)]
     resume: bool,
@@ -32,6 +35,8 @@ pub(crate) struct Args {
     /// Nothing on stderr but errors
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    tune: TuneArgs,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
@@ -39,8 +44,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let workers = args.threads.unwrap_or(cores);
     // Rows are shared among threads; within one, products stay on it.
     threads(Some(1))?;
-    let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let waiting = spinner(args.quiet, format!("reading what {} names", args.recipe.display()));
+    let recipe = args.tune.recipe(args.recipe.as_ref(), &args.set)?;
+    let waiting = spinner(args.quiet, "reading model and data".into());
     let start = begin(&recipe, workers, &mut Bars::new(args.quiet))?;
     waiting.finish_and_clear();
     interrupt::watch()?;
@@ -118,7 +123,14 @@ impl<'a> Screen<'a> {
         if self.quiet || self.recipe.samples.is_empty() {
             return Ok(());
         }
-        let model = Model::load(folder, &LoadOptions::default())?;
+        let model = match (&self.recipe.lora, &self.recipe.from) {
+            (Some(_), Some(from)) => {
+                let adapters = vec![folder.to_path_buf()];
+                let options = LoadOptions { adapters, ..LoadOptions::default() };
+                Opened::find(from, &options, &mut Silent)?.load(&options)?
+            }
+            _ => Model::load(folder, &LoadOptions::default())?,
+        };
         let Some(tokenizer) = &model.tokenizer else { return Ok(()) };
         let defaults = Defaults::read(&model.generation_config, "generation_config.json")?;
         for prompt in &self.recipe.samples {

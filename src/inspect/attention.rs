@@ -1,7 +1,6 @@
 //! Where heads look: statistics of every head asked for, what each query looks at most, and maps,
 //! from one pass in memory that grows with the prompt and not with its square.
 
-use candle_core::utils::get_num_threads;
 use serde::Serialize;
 
 use super::layer::LayerView;
@@ -9,6 +8,7 @@ use super::map::Map;
 use super::statistics::{Spread, Statistics, Sums};
 use super::watch::{Block, Sight, watch};
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::nn::{Decoder, Probe};
 use crate::spec::Spec;
 
@@ -186,16 +186,10 @@ fn hand_on(
 
 /// Every head takes the block, side by side where it is worth a thread.
 fn all_add(heads: &mut [Head], block: &Block, top: usize) {
-    let threads = if block.queries < ALONE { 1 } else { get_num_threads() };
-    let each = heads.len().div_ceil(threads.max(1)).max(1);
-    std::thread::scope(|scope| {
-        let mut parts = heads.chunks_mut(each);
-        let own = parts.next();
-        for part in parts {
-            scope.spawn(move || part.iter_mut().for_each(|head| head.add(block, top)));
-        }
-        own.into_iter().flatten().for_each(|head| head.add(block, top));
-    });
+    match block.queries < ALONE {
+        true => heads.iter_mut().for_each(|head| head.add(block, top)),
+        false => kernels::each(heads, |head| head.add(block, top)),
+    }
 }
 
 /// One head while the pass runs.

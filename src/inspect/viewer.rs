@@ -30,8 +30,9 @@ const GUESSES: usize = 5;
 
 const PAGE: &str = include_str!("assets/viewer/page.html");
 const STYLE: &str = include_str!("assets/viewer/style.css");
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("assets/viewer/data.js"),
+    include_str!("assets/viewer/rove.js"),
     include_str!("assets/viewer/wall.js"),
     include_str!("assets/viewer/map.js"),
     include_str!("assets/viewer/lines.js"),

@@ -15,8 +15,9 @@ mod right;
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 
-pub(super) use left::Tiles;
+pub(super) use left::{Tiles, split};
 pub(super) use many::{gated, many};
+pub(super) use right::Unpacked;
 
 /// Bytes of a tile.
 pub(super) const TILE: usize = 1024;
@@ -92,7 +93,7 @@ impl Drop for Region {
 
 /// All sums are 0.
 #[inline(always)]
-pub(super) unsafe fn clear() {
+unsafe fn clear() {
     // SAFETY: within a region.
     unsafe {
         asm!(
@@ -122,7 +123,7 @@ unsafe fn resume<const S: bool>(from: *const f32, stride: usize) {
 
 /// The right tiles that follow are multiplied by.
 #[inline(always)]
-pub(super) unsafe fn right(b: [*const u8; 2]) {
+unsafe fn right(b: [*const u8; 2]) {
     // SAFETY: the caller's.
     unsafe {
         asm!("tileloadd tmm6, [{b} + {line}]", "tileloadd tmm7, [{c} + {line}]",
@@ -133,7 +134,7 @@ pub(super) unsafe fn right(b: [*const u8; 2]) {
 
 /// Adds the products of the left tiles with the right ones; where `S`, of the first only.
 #[inline(always)]
-pub(super) unsafe fn left<const S: bool>(a: [*const u8; 2]) {
+unsafe fn left<const S: bool>(a: [*const u8; 2]) {
     // SAFETY: the caller's.
     unsafe {
         asm!("tileloadd tmm4, [{a} + {line}]", "tdpbf16ps tmm0, tmm4, tmm6",
@@ -149,7 +150,7 @@ pub(super) unsafe fn left<const S: bool>(a: [*const u8; 2]) {
 
 /// Writes the sums; where `S`, the upper ones only.
 #[inline(always)]
-pub(super) unsafe fn keep<const S: bool>(to: *mut f32, stride: usize) {
+unsafe fn keep<const S: bool>(to: *mut f32, stride: usize) {
     // SAFETY: the caller's.
     unsafe {
         asm!("tilestored [{at} + {pitch}], tmm0", "tilestored [{at} + {pitch} + 64], tmm1",
@@ -164,7 +165,7 @@ pub(super) unsafe fn keep<const S: bool>(to: *mut f32, stride: usize) {
 /// Adds the products along `groups` groups, the left in `A` parts, the right in `B`: of those of
 /// both, the ones that an f32 has digits for.
 #[inline(always)]
-pub(super) unsafe fn meet<const A: usize, const B: usize, const S: bool>(
+unsafe fn meet<const A: usize, const B: usize, const S: bool>(
     a: [*const u8; 2],
     b: [*const u8; 2],
     groups: usize,
@@ -180,5 +181,26 @@ pub(super) unsafe fn meet<const A: usize, const B: usize, const S: bool>(
                 unsafe { left::<S>(a.map(|a| a.add(part))) };
             }
         }
+    }
+}
+
+/// A block of sums at `out`, or, with `add`, added to what is there.
+#[inline(always)]
+pub(super) unsafe fn sum<const A: usize, const B: usize, const S: bool>(
+    a: [*const u8; 2],
+    b: [*const u8; 2],
+    groups: usize,
+    out: *mut f32,
+    stride: usize,
+    add: bool,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match add {
+            true => resume::<S>(out, stride),
+            false => clear(),
+        }
+        meet::<A, B, S>(a, b, groups);
+        keep::<S>(out, stride);
     }
 }

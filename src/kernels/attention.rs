@@ -3,6 +3,8 @@
 //! al. 2022, 2205.14135). Keys and values are read where they lie, in the cache. Nothing is
 //! projected, rotated or cached here.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod few;
 mod one;
 mod softmax;
@@ -32,6 +34,8 @@ pub struct Attending<'a> {
     pub window: Option<usize>,
     /// Slots at each row's start that nobody sees but a query in the very slot; empty: none.
     pub padding: &'a [usize],
+    /// Whether queries, keys, weights and values may be rounded to bf16, where that is faster.
+    pub rounds: bool,
 }
 
 /// Numbers of a tensor (batch, heads, seq, head_dim), the last axis without gaps.
@@ -101,6 +105,7 @@ struct Task<'a> {
     sinks: Option<&'a [f32]>,
     window: Option<usize>,
     padding: &'a [usize],
+    rounds: bool,
 }
 
 // SAFETY: what the pointers lead to is only read.
@@ -185,16 +190,18 @@ fn run(
     let views = guards.each_ref().map(|(data, layout)| view(data, layout));
     let [Some(q), Some(k), Some(v)] = views else { return Ok(None) };
     let (scale, softcap) = (how.scale as f32, how.softcap.map(|cap| cap as f32));
-    let Attending { slopes, window, padding, .. } = *how;
+    let Attending { slopes, window, padding, rounds, .. } = *how;
     #[rustfmt::skip]
     let task = Task {
         q, k, v, batch, heads, kv_heads, seq, keys, head_dim,
-        scale, softcap, slopes, sinks, window, padding,
+        scale, softcap, slopes, sinks, window, padding, rounds,
     };
     // SAFETY: the views' shapes fit each other; either way writes every number.
     let out = unsafe {
         filled((batch, seq, heads, head_dim), |to| match seq {
             1 => one::run(Isa::current(), &task, to),
+            #[cfg(target_arch = "x86_64")]
+            _ if Isa::current() == Isa::Amx => amx::run(&task, to),
             _ => tiled::run(Isa::current(), &task, to),
         })?
     };

@@ -50,6 +50,33 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
     if x.track_op() { grad::activate(x, activation) } else { Ok(None) }
 }
 
+/// `a + b`, where there is enough of it to be shared.
+///
+/// # Errors
+/// The tensor's own.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
+    if !plain(a) || !plain(b) || a.dims() != b.dims() || a.elem_count() < SERIAL {
+        return Ok(None);
+    }
+    let run = |a: &[f32], b: &[f32]| {
+        // SAFETY: pieces do not overlap, and together are all of the numbers.
+        unsafe {
+            filled(a.len(), |to| {
+                let to = Shared(to);
+                share(a.len().div_ceil(SERIAL), 2, |pieces| {
+                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(a.len());
+                    let to = to.get().add(piece.start);
+                    for (i, (a, b)) in a[piece.clone()].iter().zip(&b[piece]).enumerate() {
+                        to.add(i).write(a + b);
+                    }
+                });
+            })
+        }
+    };
+    let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
+    out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+}
+
 per_isa! {
     /// Writes as many numbers as `a` and `b` have.
     fn times(a: &[f32], b: &[f32], activation: Activation, to: *mut f32) = times_of

@@ -43,6 +43,11 @@ impl Packed {
         self.rounded || self.format.is_quantised()
     }
 
+    /// Was it asked that activations be rounded?
+    pub fn is_rounded(&self) -> bool {
+        self.rounded
+    }
+
     /// The same, with products of many rows that round activations to bf16.
     pub fn rounded(mut self) -> Self {
         self.rounded = true;

@@ -37,6 +37,16 @@ pub(super) fn share(n: usize, pieces: usize, work: impl Fn(Range<usize>) + Sync)
     }
 }
 
+/// Calls `work` with every one of `items`, some on other threads, and returns when all are done.
+pub(crate) fn each<T: Send>(items: &mut [T], work: impl Fn(&mut T) + Sync) {
+    let items: Vec<Mutex<&mut T>> = items.iter_mut().map(Mutex::new).collect();
+    share(items.len(), items.len(), |range| {
+        for item in &items[range] {
+            work(&mut item.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    });
+}
+
 type Work<'a> = dyn Fn(Range<usize>) + Sync + 'a;
 
 #[derive(Clone, Copy)]

@@ -152,6 +152,7 @@ impl Attention {
             sinks: self.sinks.as_ref(),
             window: self.spec.window,
             padding: step.masks.padding(),
+            rounds: self.query.rounds(),
         };
         kernels::attend(q, k, v, &how)
     }

@@ -8,6 +8,7 @@ use super::norm::Norm;
 use super::probe::Site;
 use super::step::Step;
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::{Layer, Wiring};
 use crate::weights::{Param, Weights};
 
@@ -83,19 +84,19 @@ impl Block {
         let x = match &self.norms {
             Norms::Sequential { attention, mlp } => {
                 let branch = self.attend(&attention.enter(&x)?, step)?;
-                let x = (x + self.attended(attention.leave(branch)?, step)?)?;
+                let x = join(x, self.attended(attention.leave(branch)?, step)?)?;
                 let x = step.listener.see(Site::ResidMid, x)?;
                 let branch = self.feed(&mlp.enter(&x)?, step)?;
                 let branch = self.fed(mlp.leave(branch)?, step)?;
-                (x + branch)?
+                join(x, branch)?
             }
             Norms::Stream { attention, mlp } => {
                 let x = attention.enter(&x)?;
                 let branch = self.attend(&x, step)?;
-                let x = attention.leave((x + self.attended(branch, step)?)?)?;
+                let x = attention.leave(join(x, self.attended(branch, step)?)?)?;
                 let x = mlp.enter(&step.listener.see(Site::ResidMid, x)?)?;
                 let branch = self.feed(&x, step)?;
-                mlp.leave((x + self.fed(branch, step)?)?)?
+                mlp.leave(join(x, self.fed(branch, step)?)?)?
             }
             Norms::Parallel { attention, mlp } => {
                 let shared = attention.forward(&x)?;
@@ -107,7 +108,7 @@ impl Block {
                 let attended = self.attended(branch, step)?;
                 let branch = self.feed(&own, step)?;
                 let fed = self.fed(branch, step)?;
-                ((x + attended)? + fed)?
+                join(join(x, attended)?, fed)?
             }
         };
         step.listener.see(Site::ResidPost, x)
@@ -140,6 +141,14 @@ impl Block {
             1.0 => Ok(branch),
             scale => Ok((branch * scale)?),
         }
+    }
+}
+
+/// The residual stream with a branch added.
+fn join(x: Tensor, branch: Tensor) -> Result<Tensor> {
+    match kernels::add(&x, &branch)? {
+        Some(sum) => Ok(sum),
+        None => Ok((x + branch)?),
     }
 }
 

@@ -101,6 +101,11 @@ impl Linear {
         self.as_packed().filter(|_| self.bias.is_none())
     }
 
+    /// Whether this run rounds activations to bf16 by request, and not only where weights are coarse.
+    pub(crate) fn rounds(&self) -> bool {
+        self.as_packed().is_some_and(Packed::is_rounded)
+    }
+
     fn as_packed(&self) -> Option<&Packed> {
         match &self.weight {
             Weight::Packed(weight) => Some(weight),

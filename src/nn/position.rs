@@ -100,10 +100,10 @@ impl Rotary {
     pub(crate) fn rotate(&self, x: &Tensor, positions: &Positions) -> Result<Tensor> {
         let (cos, sin) = self.tables(positions, x.device())?;
         let (cos, sin) = (positions.pick(&cos, 0)?, positions.pick(&sin, 0)?); // (batch|1, seq, rotary/2)
-        let (head_dim, rotary_dim) = (x.dim(D::Minus1)?, self.rope.rotary_dim);
         if let Some(turned) = kernels::rotate(x, &cos, &sin, self.rope.interleaved)? {
             return Ok(turned);
         }
+        let (head_dim, rotary_dim) = (x.dim(D::Minus1)?, self.rope.rotary_dim);
         if rotary_dim == head_dim {
             return turn(&x.contiguous()?, &cos, &sin, self.rope.interleaved);
         }
@@ -140,9 +140,6 @@ impl Rotary {
 
 /// Turns every pair of `x` (batch, heads, seq, rotary_dim) by its angle.
 fn turn(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
-    if let Some(turned) = kernels::rotate(x, cos, sin, interleaved)? {
-        return Ok(turned);
-    }
     // In f32 and rounded once, whatever x is: some families do, and for the others it is no worse.
     let (dtype, x) = (x.dtype(), x.to_dtype(DType::F32)?);
     let (batch, heads, seq, dim) = x.dims4()?;

@@ -51,7 +51,13 @@ pub fn begin(recipe: &Recipe, threads: usize, progress: &mut dyn Progress) -> Re
     };
     let tokenizer = lexicon.tokenizer()?;
     let (variables, config) = match &opened {
-        Some(opened) => (Variables::of(opened)?, opened.config.clone()),
+        Some(opened) => {
+            let variables = match &recipe.lora {
+                Some(lora) => Variables::adapter(opened, lora, recipe.seed)?,
+                None => Variables::of(opened)?,
+            };
+            (variables, opened.config.clone())
+        }
         None => new(recipe, &tokenizer)?,
     };
     fits(recipe, &variables, &tokenizer)?;
@@ -111,6 +117,10 @@ fn data(
         }
         let rest = text.split_off(at);
         return Ok((train, vec![Document::of(rest)]));
+    }
+    if train.len() == 1 {
+        let problem = "one example cannot be learned from and measured with: give more, or `valid`";
+        return Err(Error::request("train", problem));
     }
     let held = (train.len() as f64 * recipe.valid_share).ceil() as usize;
     let valid = train.split_off(train.len() - held.clamp(1, train.len() - 1));

@@ -67,7 +67,8 @@ impl Corpus {
             }
         }
         let learned = tokens.iter().filter(|token| **token & READ == 0).count();
-        if tokens.len() <= seq_len || learned == 0 {
+        // Short examples fill a row's rest with nothing; one text is to fill rows.
+        if learned == 0 || (documents.len() == 1 && tokens.len() <= seq_len) {
             let problem = format!(
                 "the data is too small: {} tokens, {learned} of them to learn; a row takes {}",
                 tokens.len(),

@@ -63,6 +63,8 @@ pub struct Files {
     generation: Map<String, Value>,
     lexicon: Lexicon,
     dtype: Export,
+    /// What the model was called that an adapter belongs to.
+    base: Option<String>,
 }
 
 impl Files {
@@ -88,10 +90,10 @@ impl Files {
                 generation.entry(key).or_insert_with(|| id.into());
             }
         }
-        Self { config, generation, lexicon, dtype: recipe.dtype }
+        Self { config, generation, lexicon, dtype: recipe.dtype, base: recipe.from.clone() }
     }
 
-    /// Writes the model into `folder`, which exists.
+    /// Writes the model, or the adapter that is trained of it, into `folder`, which exists.
     ///
     /// # Errors
     /// [`Error::File`], naming what cannot be written.
@@ -104,6 +106,10 @@ impl Files {
             Ok((name.to_string(), var.as_detached_tensor().to_dtype(dtype)?))
         };
         let tensors = variables.iter().map(stored).collect::<Result<Vec<(String, Tensor)>>>()?;
+        if let Some(config) = variables.adapter_config(self.base.as_deref().unwrap_or_default()) {
+            safetensors(&folder.join("adapter_model.safetensors"), tensors)?;
+            return json(&folder.join("adapter_config.json"), &config);
+        }
         safetensors(&folder.join("model.safetensors"), tensors)?;
         json(&folder.join("config.json"), &self.config)?;
         json(&folder.join("generation_config.json"), &self.generation)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::lora::Lora;
 use crate::error::{Error, Result};
 
 /// One path or several.
@@ -48,6 +49,8 @@ pub struct Recipe {
     pub model: Option<PathBuf>,
     /// Or the model to go on with: a folder, a file or a hub id.
     pub from: Option<String>,
+    /// Train an adapter of that model, in place of all its weights.
+    pub lora: Option<Lora>,
     /// What to learn from: `.txt` (a text each), `.jsonl` (a line each: `text`, or `prompt` and
     /// `completion`, or `messages`; of the last two only what the model says is learned).
     pub train: Paths,
@@ -127,6 +130,18 @@ pub struct Recipe {
     pub generation: Map<String, Value>,
 }
 
+/// A recipe for going on with a model.
+const TUNING: &str = "
+steps = 200
+batch = 8
+seq_len = 256
+warmup = 10
+weight_decay = 0.0
+beta2 = 0.999
+evaluate_every = 50
+log_every = 5
+";
+
 fn tenth() -> f64 {
     0.1
 }
@@ -167,8 +182,23 @@ impl Recipe {
     /// that is out of range.
     pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        Self::of(&text, path, sets)
+    }
+
+    /// What going on with a model begins from where there is no recipe: everything but `from`,
+    /// `train` and `out`. An adapter bears a greater learning rate.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn tuning(lora: bool, sets: &[String]) -> Result<Self> {
+        let rate = if lora { "2e-4" } else { "2e-5" };
+        let text = format!("{TUNING}learning_rate = {rate}\n");
+        Self::of(&text, Path::new("the command line"), sets)
+    }
+
+    fn of(text: &str, path: &Path, sets: &[String]) -> Result<Self> {
         let wrong = |e: toml::de::Error| Error::file(path, e.to_string().trim_end());
-        let mut table: toml::Table = toml::from_str(&text).map_err(wrong)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
         for set in sets {
             put(&mut table, set)?;
         }
@@ -184,8 +214,12 @@ impl Recipe {
                 return wrong("model", "name a shape (`model`) or a checkpoint (`from`)");
             }
             (Some(_), Some(_)) => return wrong("model", "goes without `from`, which has a shape"),
+            (Some(_), None) if self.lora.is_some() => {
+                return wrong("lora", "adapts a model that is there already: name it with `from`");
+            }
             _ => {}
         }
+        self.lora.as_ref().map_or(Ok(()), Lora::check)?;
         for (key, count) in [
             ("steps", self.steps),
             ("batch", self.batch),

@@ -7,6 +7,7 @@ mod name;
 mod overlay;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
@@ -14,10 +15,11 @@ use candle_core::{DType, Device, Tensor};
 use super::checkpoint::Checkpoint;
 use super::file::Stored;
 use super::nearest::nearest;
-use super::param::{Layout, Names, Param};
+use super::param::{Names, Param};
 use crate::error::{Error, Result};
 use config::Config;
-use name::{Piece, entry, split};
+pub use name::Module;
+use name::{Piece, entry, is_turned, split};
 use overlay::LowRank;
 pub(super) use overlay::Overlay;
 
@@ -50,6 +52,21 @@ impl Adaptation {
         let base = self.base.as_deref().filter(|base| short(base) != short(name))?;
         let folder = self.folder.display();
         Some(format!("{folder} was trained on `{base}`; it is used with {name}, which fits it"))
+    }
+}
+
+impl fmt::Display for Adaptation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rank, adapted, replaced, parameters, .. } = self;
+        write!(f, "{}: rank {rank} on {adapted} matrices", self.folder.display())?;
+        if *replaced > 0 {
+            write!(f, ", {replaced} tensors replaced")?;
+        }
+        write!(f, ", {parameters} numbers")?;
+        match self.untied {
+            true => write!(f, "; head and embedding are two matrices now"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -220,9 +237,7 @@ impl<'a> Adapter<'a> {
         self.config.check_target(module)?;
         let at = self.home(base, module, ".weight")?;
         let found = entry(self.names, module);
-        let turned = found.is_some_and(|(entry, _)| {
-            matches!(entry.layout, Layout::Transposed | Layout::FusedQkvTransposed)
-        });
+        let turned = found.is_some_and(|(entry, _)| is_turned(entry.layout));
         let (rows, columns) = match base.tensors[at].info.shape.as_slice() {
             [rows, columns] => (*rows, *columns),
             other => {

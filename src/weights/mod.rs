@@ -22,12 +22,13 @@ mod plan;
 mod quantised;
 mod read;
 mod safetensors;
+mod save;
 mod stack;
 mod torch;
 mod window;
 
 pub use account::Account;
-pub use adapter::Adaptation;
+pub use adapter::{Adaptation, Module};
 pub use checkpoint::{Checkpoint, Format};
 pub use dtype::StoredDtype;
 pub use file::TensorInfo;

@@ -116,6 +116,33 @@ impl Browser {
         );
     }
 
+    /// A command of Chromium's own protocol.
+    pub(crate) fn command(&self, name: &str, params: &Value) -> Value {
+        self.ask("POST", "/goog/cdp/execute", &json!({ "cmd": name, "params": params }))
+    }
+
+    /// From here on a phone's screen, 390 pixels wide.
+    pub(crate) fn as_a_phone(&self) {
+        let screen = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });
+        self.command("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// From here on the reader prefers dark, or light.
+    pub(crate) fn prefers(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.command("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// What a screen reader finds: role and name of everything that is not ignored.
+    pub(crate) fn heard(&self) -> Vec<(String, String)> {
+        let tree = self.command("Accessibility.getFullAXTree", &json!({}));
+        let text =
+            |node: &Value, key: &str| node[key]["value"].as_str().unwrap_or_default().to_string();
+        let nodes = tree["nodes"].as_array().unwrap().iter();
+        let heard = nodes.filter(|node| node["ignored"] != json!(true));
+        heard.map(|node| (text(node, "role"), text(node, "name"))).collect()
+    }
+
     /// What the page has complained of since this was last asked.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.ask("POST", "/se/log", &json!({ "type": "browser" }));

@@ -50,7 +50,7 @@ impl Tiles {
     }
 
     /// Tiles of sixteen rows, from the group `group` on.
-    pub(super) unsafe fn at(&self, block: usize, group: usize) -> *const u8 {
+    pub(in crate::kernels) unsafe fn at(&self, block: usize, group: usize) -> *const u8 {
         // SAFETY: the caller's: there are such a block and group.
         unsafe { self.data.as_ptr().add(block * self.step() + group * self.parts * TILE) }
     }
@@ -73,7 +73,7 @@ pub(in crate::kernels) struct Room {
 impl Room {
     /// Writes 32 numbers of a row.
     #[inline(always)]
-    pub(super) unsafe fn put(&self, row: usize, group: usize, numbers: [__m512; 2]) {
+    pub(in crate::kernels) unsafe fn put(&self, row: usize, group: usize, numbers: [__m512; 2]) {
         // SAFETY: the caller's: there are such a row and group, and nobody else writes them.
         unsafe {
             let to = self.at.get().add(row / ROWS * self.step + row % ROWS * 64);

@@ -10,7 +10,7 @@ use super::super::lanes::Avx512;
 use super::super::unary::{Activation, activate};
 use super::left::{Room, Tiles};
 use super::right::Right;
-use super::{EXACT, Region, TILE, clear, keep, meet, resume};
+use super::{EXACT, Region, TILE, sum};
 
 /// Bytes of activations that stay in a core's second cache.
 const BLOCK_BYTES: usize = 5 << 18;
@@ -190,27 +190,6 @@ unsafe fn tiles(left: &Tiles, block: usize, group: usize) -> [*const u8; 2] {
     let last = left.rows.div_ceil(ROWS) - 1;
     // SAFETY: the caller's.
     unsafe { [left.at(block, group), left.at((block + 1).min(last), group)] }
-}
-
-/// A block of sums at `out`.
-#[inline(always)]
-unsafe fn sum<const A: usize, const B: usize, const S: bool>(
-    a: [*const u8; 2],
-    b: [*const u8; 2],
-    groups: usize,
-    out: *mut f32,
-    stride: usize,
-    add: bool,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        match add {
-            true => resume::<S>(out, stride),
-            false => clear(),
-        }
-        meet::<A, B, S>(a, b, groups);
-        keep::<S>(out, stride);
-    }
 }
 
 #[repr(C, align(64))]

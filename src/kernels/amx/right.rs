@@ -92,7 +92,7 @@ impl Ahead {
 }
 
 /// Columns two by two, in AMX's order, a part a tile.
-struct Unpacked<const B: usize>(*mut u8);
+pub(in crate::kernels) struct Unpacked<const B: usize>(pub(in crate::kernels) *mut u8);
 
 impl<const B: usize> Sink<Avx512> for Unpacked<B> {
     #[inline(always)]
@@ -114,7 +114,7 @@ impl<const B: usize> Sink<Avx512> for Unpacked<B> {
 
 /// The numbers of the lower half each before its like of the upper.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn interleaved(both: __m512i) -> __m512i {
+unsafe fn interleaved(both: __m512i) -> __m512i {
     const ORDER: [u16; 32] = {
         let mut order = [0; 32];
         let mut i = 0;

@@ -14,7 +14,7 @@ use super::{Kind, Rows, Task};
 /// Keys of a tile.
 const TILE: usize = 64;
 /// Rows of a block: queries times heads of a group, where one query's do not exceed it.
-const ROWS: usize = 192;
+pub(super) const ROWS: usize = 192;
 
 /// Writes (batch, seq, heads, head_dim).
 ///
@@ -37,15 +37,10 @@ per_isa! {
 
 #[inline(always)]
 unsafe fn some_of<L: Lanes>(task: &Task<'_>, queries: usize, pieces: Range<usize>, out: *mut f32) {
-    let blocks = task.seq.div_ceil(queries);
     let mut room = Room::new(task, queries);
     for piece in pieces {
-        // The last block sees most: first, so that threads end together.
-        let (block, head) = (blocks - 1 - piece % blocks, piece / blocks);
-        let (batch, kv_head) = (head / task.kv_heads, head % task.kv_heads);
-        let queries = block * queries..task.seq.min((block + 1) * queries);
         // SAFETY: the caller's.
-        unsafe { Block { task, batch, kv_head, queries }.run::<L>(&mut room, out) };
+        unsafe { Block::of(task, queries, piece).run::<L>(&mut room, out) };
     }
 }
 
@@ -74,21 +69,35 @@ impl Room {
 }
 
 /// Some queries of all heads of a key head. Row g · queries + i is query i of head g.
-struct Block<'a> {
-    task: &'a Task<'a>,
-    batch: usize,
-    kv_head: usize,
+pub(super) struct Block<'a> {
+    pub(super) task: &'a Task<'a>,
+    pub(super) batch: usize,
+    pub(super) kv_head: usize,
     queries: Range<usize>,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    /// The piece's, of blocks of so many queries.
+    pub(super) fn of(task: &'a Task<'a>, queries: usize, piece: usize) -> Self {
+        let blocks = task.seq.div_ceil(queries);
+        // The last block sees most: first, so that threads end together.
+        let (block, head) = (blocks - 1 - piece % blocks, piece / blocks);
+        let (batch, kv_head) = (head / task.kv_heads, head % task.kv_heads);
+        let queries = block * queries..task.seq.min((block + 1) * queries);
+        Self { task, batch, kv_head, queries }
+    }
+
+    /// The first key that one of them sees, and the one behind the last.
+    pub(super) fn reach(&self) -> (usize, usize) {
+        let start = self.task.keys - self.task.seq;
+        // Both ends of what a query sees grow with the query.
+        let first = self.task.sees(self.batch, start + self.queries.start).start;
+        (first, start + self.queries.end)
+    }
+
     #[inline(always)]
     unsafe fn run<L: Lanes>(&self, room: &mut Room, out: *mut f32) {
-        let task = self.task;
-        let start = task.keys - task.seq;
-        // Both ends of what a query sees grow with the query.
-        let first = task.sees(self.batch, start + self.queries.start).start;
-        let end = start + self.queries.end;
+        let (first, end) = self.reach();
         self.enter(room);
         for tile in (first..end).step_by(TILE) {
             let keys = tile..end.min(tile + TILE);
@@ -104,15 +113,15 @@ impl Block<'_> {
     }
 
     /// Rows of the block.
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.queries.len() * self.task.group()
     }
 
-    fn head(&self, row: usize) -> usize {
+    pub(super) fn head(&self, row: usize) -> usize {
         self.kv_head * self.task.group() + row / self.queries.len()
     }
 
-    fn query(&self, row: usize) -> usize {
+    pub(super) fn query(&self, row: usize) -> usize {
         self.queries.start + row % self.queries.len()
     }
 

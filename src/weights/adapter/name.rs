@@ -1,7 +1,7 @@
 //! From PEFT's tensor names to the modules of the base, and from these to the tensors that a
 //! checkpoint stores. It reads no tensor.
 
-use super::super::param::{Entry, Names};
+use super::super::param::{Entry, Layout, Names, Param};
 
 /// What a tensor of an adapter is to its module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,54 @@ pub(super) fn split(name: &str) -> Option<(&str, Piece)> {
         SUFFIXES.iter().find_map(|(suffix, piece)| Some((path.strip_suffix(suffix)?, *piece)))?;
     // `lora_B.bias`, a vector's DoRA and the like end as plainly as a module does.
     (!module.contains(".lora_") && !module.contains("modules_to_save")).then_some((module, piece))
+}
+
+/// A module of the base that has a matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Its name in transformers.
+    pub path: String,
+    /// What lies in its matrix.
+    pub params: Vec<Param>,
+    /// The matrix is stored (in, out).
+    pub turned: bool,
+}
+
+impl Module {
+    /// The name of one of its tensors in an adapter, `lora_A` or `lora_B`.
+    pub fn peft(&self, piece: &str) -> String {
+        format!("{PREFIX}{}.{piece}.weight", self.path)
+    }
+
+    /// What its name has behind the layer's number: the same in every layer.
+    pub fn end(&self) -> &str {
+        let number = |part: &str| part.parse::<usize>().is_ok();
+        let mut at = 0;
+        for part in self.path.split('.') {
+            at += part.len() + 1;
+            if number(part) {
+                return self.path.get(at..).unwrap_or(&self.path);
+            }
+        }
+        &self.path
+    }
+}
+
+impl Names {
+    /// The module whose matrix a checkpoint stores under this name.
+    pub fn module(&self, tensor: &str) -> Option<Module> {
+        let (found, rest) = entry(self, tensor.strip_suffix(".weight")?)?;
+        let params = self.entries.iter().filter(|e| e.name == found.name && e.weight == ".weight");
+        let params: Vec<Param> = params.map(|entry| entry.param).collect();
+        let prefix = self.prefixes.first()?;
+        let path = format!("{prefix}{rest}");
+        (!params.is_empty()).then_some(Module { path, params, turned: is_turned(found.layout) })
+    }
+}
+
+/// Whether a matrix lies (in, out).
+pub(super) fn is_turned(layout: Layout) -> bool {
+    matches!(layout, Layout::Transposed | Layout::FusedQkvTransposed)
 }
 
 /// The line of the table that a module is, and its name without the prefix.

@@ -57,6 +57,15 @@ function colour(weight) {
   return stops[at].map((a, i) => Math.round(a + (stops[at + 1][i] - a) * (along - at)));
 }
 
+/** The colours of the 256 levels of a thumbnail or a coarse map, as the theme has them. */
+function palette() {
+  const name = dark() ? "night" : "paper";
+  palettes[name] ??= Array.from({ length: 256 }, (_, level) => [...colour((level / 255) ** 2), 255]);
+  return palettes[name];
+}
+
+const palettes = {};
+
 function dark() {
   return document.documentElement.dataset.theme === "dark";
 }

@@ -3,22 +3,26 @@
 const SHOWN = 16;
 let readings;
 
-async function lensView(main) {
+async function lensView(main, wanted) {
   readings ??= JSON.parse(new TextDecoder().decode(await bytes("lens")));
+  if (!wanted()) return;
   const start = Math.min(Math.max(state.from ?? count - SHOWN, 0), Math.max(count - SHOWN, 0));
   const shown = readings.positions.slice(start, start + SHOWN);
   const page = (by, text) => make("button", {
-    type: "button", disabled: start + by < 0 || start + by >= count ? "" : undefined, onclick: () => go({ from: start + by }),
+    type: "button", "data-keep": text, disabled: (by < 0 ? start === 0 : start + SHOWN >= count) ? "" : undefined,
+    onclick: () => go({ from: Math.max(start + by, 0) }),
   }, text);
   const tools = make("div", { class: "tools" }, page(-SHOWN, "‹ earlier"), page(SHOWN, "later ›"),
     make("span", { class: "note" }, "Each cell: the likeliest next token if the model ended there, in the colour of its probability; framed where it is the final answer."));
-  const detail = make("aside", { class: "panel", id: "lens-detail" });
-  const head = make("tr", {}, make("th", {}, "after"), ...shown.map((one) => make("th", { scope: "col" }, token(one.position))));
+  const detail = make("aside", { class: "panel", id: "lens-detail", "aria-label": "What is likely there" });
+  const head = make("tr", {}, make("th", { scope: "col" }, "after"), ...shown.map((one) => make("th", { scope: "col" }, token(one.position))));
   const depths = shown[0].depths.length;
   const rows = Array.from({ length: depths }, (_, i) => depths - 1 - i).map((depth) =>
     make("tr", {}, make("th", { scope: "row" }, depthName(depth)), ...shown.map((one) => cell(one, depth, detail))));
   main.replaceChildren(tools, make("div", { class: "panes" },
     make("div", { class: "scroll panel" }, make("table", { class: "lens" }, make("thead", {}, head), make("tbody", {}, ...rows))), detail));
+  const table = main.querySelector("table");
+  rove(table, () => [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("button")]));
   explain(shown[shown.length - 1], depths - 1, detail);
 }
 
@@ -26,15 +30,21 @@ function depthName(depth) {
   return depth === 0 ? "embeddings" : `layer ${depth - 1}`;
 }
 
+/** Black or white, whichever stands out more (WCAG 2's luminance). */
+function ink(shade) {
+  const [r, g, b] = shade.map((x) => x / 255).map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+}
+
 function cell(reading, depth, detail) {
   const { top } = reading.depths[depth];
   const [id, probability] = top[0];
   const shade = colour(probability);
-  const light = shade[0] * 0.3 + shade[1] * 0.6 + shade[2] * 0.1 > 140;
   const button = make("button", {
     class: id === reading.answer ? "token answer" : "token", dir: "auto", type: "button",
-    style: `background:rgb(${shade});color:${light ? "#111" : "#fff"}`,
+    style: `background:rgb(${shade});color:${ink(shade)}`,
     title: `${readings.words[id]} ${(probability * 100).toFixed(1)}%`,
+    "aria-label": `${readings.words[id]}, ${(probability * 100).toFixed(0)}%, ${depthName(depth)}, after ${tokens[reading.position].label}`,
     onclick: () => explain(reading, depth, detail), onfocus: () => explain(reading, depth, detail),
     onpointerenter: () => explain(reading, depth, detail),
   }, readings.words[id]);

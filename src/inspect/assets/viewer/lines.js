@@ -14,8 +14,9 @@ function wire(query, key, weight, strong) {
   return path;
 }
 
-async function linesView(main) {
+async function linesView(main, wanted) {
   const map = await weights(sourceName());
+  if (!wanted()) return;
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("viewBox", `0 0 100 ${count * ROW}`);
@@ -30,13 +31,15 @@ async function linesView(main) {
   const queries = list("queries");
   const keys = list("keys");
   const threshold = make("input", { type: "range", min: 0, max: 0.5, step: 0.01, value: state.threshold,
-    oninput: () => { state.threshold = Number(threshold.value); keep(); draw(); } });
+    oninput: () => { state.threshold = Number(threshold.value); keepSoon(); draw(); } });
   const label = make("output", {});
   const tools = make("div", { class: "tools" },
     make("label", {}, "Lines from ", threshold, " ", label),
     make("span", { class: "note" }, "Left: who looks. Right: at what. Point at a token, or choose it to keep it."));
   const box = make("div", { class: "lines", onpointerleave: () => { over = undefined; draw(); } }, queries, svg, keys);
   main.replaceChildren(tools, box);
+  const buttons = (list) => [...list.querySelectorAll("button")];
+  rove(box, () => buttons(queries).map((button, at) => [button, buttons(keys)[at]]));
 
   let over;
   const one = (side) => (side === "queries" ? "query" : "key");

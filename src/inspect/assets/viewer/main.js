@@ -29,7 +29,16 @@ function keep() {
   history.replaceState(null, "", `#${kept}`);
 }
 
+let keeping;
+
+/** The same a moment later, for what changes with every move of the pointer: browsers ration it. */
+function keepSoon() {
+  clearTimeout(keeping);
+  keeping = setTimeout(keep, 150);
+}
+
 function go(change) {
+  clearTimeout(keeping);
   Object.assign(state, change);
   keep();
   show();
@@ -68,17 +77,30 @@ function step(by) {
   go({ layer: next.layer, head: next.head });
 }
 
-function show() {
+let shows = 0;
+
+async function show() {
   const main = document.getElementById("view");
+  const turn = ++shows;
+  const focused = main.contains(document.activeElement) ? document.activeElement.dataset.keep ?? "" : undefined;
   document.getElementById("readout").textContent = "";
   for (const tab of document.querySelectorAll("#tabs button")) {
-    tab.setAttribute("aria-selected", tab.dataset.view === state.view);
-    tab.tabIndex = tab.dataset.view === state.view ? 0 : -1;
+    const chosen = tab.dataset.view === state.view;
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    if (chosen) main.setAttribute("aria-labelledby", tab.id);
   }
   source();
-  const draw = { map: mapView, lines: linesView, lens: lensView }[state.view];
-  if (!draw) return main.replaceChildren(...(state.view === "wall" ? wall() : ranking()));
-  draw(main).catch((error) => main.replaceChildren(make("p", { role: "alert" }, `This cannot be shown: ${error.message}`)));
+  try {
+    await { wall, map: mapView, lines: linesView, lens: lensView, heads: ranking }[state.view](main, () => turn === shows);
+  } catch (error) {
+    main.replaceChildren(make("p", { role: "alert" }, `This cannot be shown: ${error.message}`));
+  }
+  // Whoever was inside the view stays inside it.
+  if (focused !== undefined && turn === shows && !main.contains(document.activeElement)) {
+    const same = focused && main.querySelector(`[data-keep="${focused}"]`);
+    (same || main.querySelector("canvas.map, [aria-current], [tabindex='0']") || main).focus({ preventScroll: !same });
+  }
 }
 
 function theme() {
@@ -104,13 +126,15 @@ function begin() {
   document.getElementById("precision").textContent = data.bits === 16
     ? "Weights in this file are exact to 0.00002." : "Weights in this file are exact to 0.004.";
   document.getElementById("tabs").append(...Object.entries(VIEWS).map(([view, name]) => make("button", {
-    type: "button", role: "tab", "data-view": view, "aria-controls": "view", onclick: () => go({ view }),
+    type: "button", role: "tab", id: `tab-${view}`, "data-view": view, "aria-controls": "view", onclick: () => go({ view }),
   }, name)));
   document.getElementById("tabs").addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!by) return;
     const views = Object.keys(VIEWS);
-    go({ view: views[(views.indexOf(state.view) + by + views.length) % views.length] });
+    const at = views.indexOf(state.view);
+    const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: -1 }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    go({ view: views.at(next % views.length) });
     document.querySelector("#tabs [aria-selected=true]").focus();
   });
   const number = (select) => (select.value === "" ? undefined : Number(select.value));

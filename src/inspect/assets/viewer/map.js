@@ -13,26 +13,39 @@ function layout(width) {
   return { named, room, side: cell < 4 ? free : cell * count };
 }
 
-function drawMap(canvas, map, place) {
-  const { named, room, side } = place;
-  const ratio = window.devicePixelRatio || 1;
-  const width = room + side + 2;
-  canvas.width = width * ratio;
-  canvas.height = width * ratio;
-  canvas.style.width = `${width}px`;
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
+/** The map itself, a pixel a cell: drawn once for a head and a theme. */
+function cellsOf(map) {
   const style = getComputedStyle(document.documentElement);
-  const future = style.getPropertyValue("--future").match(/[0-9a-f]{2}/gi).map((x) => parseInt(x, 16));
+  const future = style.getPropertyValue("--future").match(/[0-9a-f]{2}/gi).map((x) => parseInt(x, 16)).concat(255);
+  const shades = palette();
   const image = new ImageData(count, count);
+  let to = 0;
   for (let query = 0; query < count; query++) {
     for (let key = 0; key < count; key++) {
-      const shade = key <= query ? colour(map.at(query, key)) : future;
-      image.data.set([...shade, 255], (query * count + key) * 4);
+      const shade = key <= query ? shades[Math.round(Math.sqrt(map.at(query, key)) * 255)] : future;
+      image.data.set(shade, to);
+      to += 4;
     }
   }
   const cells = make("canvas", { width: count, height: count });
   cells.getContext("2d").putImageData(image, 0, 0);
+  return cells;
+}
+
+function drawMap(canvas, cells, place) {
+  const { named, room, side } = place;
+  const ratio = window.devicePixelRatio || 1;
+  const width = room + side + 2;
+  const pixels = Math.round(width * ratio);
+  if (canvas.width !== pixels) {
+    canvas.width = pixels;
+    canvas.height = pixels;
+    canvas.style.width = `${width}px`;
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, width);
+  const style = getComputedStyle(document.documentElement);
   pen.imageSmoothingEnabled = side < count;
   pen.drawImage(cells, room, room, side, side);
   axes(pen, style, named, room, side / count);
@@ -111,37 +124,49 @@ function numbers(head) {
   ];
 }
 
-async function mapView(main) {
+async function mapView(main, wanted) {
   const map = await weights(sourceName());
-  const canvas = make("canvas", { class: "map", tabindex: 0, role: "application",
-    "aria-label": `Weights of ${sourceTitle()}: arrow keys move from cell to cell` });
-  const side = make("aside", { class: "panel" });
-  main.replaceChildren(make("div", { class: "panes" }, make("div", {}, canvas), side));
+  if (!wanted()) return;
+  const canvas = make("canvas", { class: "map", tabindex: 0, role: "application", "data-keep": "map",
+    "aria-label": `Weights of ${sourceTitle()}: arrow keys move from cell to cell`, "aria-describedby": "readout" });
+  const fixed = make("div", {}, ...numbers(headOf(state.layer, state.head)));
+  const row = make("div", {});
+  main.replaceChildren(make("div", { class: "panes" }, make("div", {}, canvas), make("aside", { class: "panel", "aria-label": "Numbers" }, fixed, row)));
   const place = layout(canvas.parentElement.clientWidth);
+  const cells = cellsOf(map);
+  let shown;
   const show = () => {
-    drawMap(canvas, map, place);
+    drawMap(canvas, cells, place);
     const query = state.query ?? count - 1;
-    side.replaceChildren(...numbers(headOf(state.layer, state.head)), ...looks(map, query));
+    if (query !== shown) row.replaceChildren(...looks(map, query));
+    shown = query;
     if (state.query !== undefined) say(map, state.query, state.key);
   };
+  let asked = false;
   const choose = (query, key) => {
-    state.query = Math.min(Math.max(query, 0), count - 1);
-    state.key = Math.min(Math.max(key, 0), state.query);
-    keep();
-    show();
+    const [q, k] = [Math.min(Math.max(query, 0), count - 1), Math.max(key, 0)];
+    if (state.query === q && state.key === Math.min(k, q)) return;
+    state.query = q;
+    state.key = Math.min(k, q);
+    keepSoon();
+    // However fast the pointer moves, the screen is drawn once a frame.
+    if (!asked) requestAnimationFrame(() => { asked = false; if (canvas.isConnected) show(); });
+    asked = true;
   };
-  canvas.addEventListener("pointermove", (event) => {
+  const point = (event) => {
     const cell = place.side / count;
     const shrunk = (place.room + place.side + 2) / canvas.clientWidth;
     const at = (offset) => Math.floor((offset * shrunk - place.room) / cell);
     const [query, key] = [at(event.offsetY), at(event.offsetX)];
     if (key >= 0 && key <= query && query < count) choose(query, key);
-  });
+  };
+  canvas.addEventListener("pointermove", point);
+  canvas.addEventListener("pointerdown", point);
   canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [0, -count], End: [0, count] }[event.key];
     if (!step) return;
     event.preventDefault();
-    choose((state.query ?? count - 1) + step[0], (state.key ?? 0) + step[1]);
+    choose((state.query ?? count - 1) + step[0], (state.key ?? state.query ?? count - 1) + step[1]);
   });
   show();
 }

@@ -1,0 +1,123 @@
+//! Pairs of numbers turned by angles: rotary positions, read where queries and keys were projected.
+//! Which angle stands where is not known here.
+
+use std::ops::Range;
+
+use candle_core::{CpuStorage, Storage, Tensor};
+
+use super::grad;
+use super::isa::Isa;
+use super::lanes::{Lanes, per_isa};
+use super::memory::{Shared, filled, plain, with_slice};
+use super::pool::share;
+use crate::error::Result;
+
+/// Numbers that a thread works through in a few microseconds.
+const SERIAL: usize = 1 << 14;
+
+/// Turns the first `2 · width` numbers of each row of `x` (batch, heads, seq, head_dim) by tables
+/// `cos` and `sin`, (seq, width) or (batch, seq, width); the others stay.
+///
+/// # Errors
+/// The tensor's own.
+pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Option<Tensor>> {
+    if x.track_op() {
+        return grad::rotate(x, cos, sin, interleaved);
+    }
+    let (batch, heads, seq, head_dim) = x.dims4()?;
+    let width = cos.dims().last().copied().unwrap_or(0);
+    let shared = cos.dims() == [seq, width];
+    let tables = shared || cos.dims() == [batch, seq, width];
+    let fits = tables && cos.dims() == sin.dims() && 0 < width && 2 * width <= head_dim;
+    if !fits || ![x, cos, sin].iter().all(|t| plain(t)) || x.elem_count() == 0 {
+        return Ok(None);
+    }
+    let (storage, layout) = x.storage_and_layout();
+    let (Storage::Cpu(CpuStorage::F32(data)), &[b, h, s, 1]) = (&*storage, layout.stride()) else {
+        return Ok(None);
+    };
+    let steps = [b, h, s];
+    let run = |cos: &[f32], sin: &[f32]| {
+        let isa = Isa::current();
+        let turn = Turn {
+            x: data[layout.start_offset()..].as_ptr(),
+            steps,
+            shape: [heads, seq, head_dim],
+            cos: cos.as_ptr(),
+            sin: sin.as_ptr(),
+            width,
+            shared,
+            interleaved,
+        };
+        // SAFETY: each row is written whole, into its own place; strides and tables are as said.
+        unsafe {
+            filled(x.dims(), |to| {
+                let to = Shared(to);
+                let some = |rows: Range<usize>| turn_rows(isa, &turn, rows, to.get());
+                let rows = batch * heads * seq;
+                match rows * head_dim / SERIAL {
+                    0 => some(0..rows),
+                    _ => share(rows, 2, some),
+                }
+            })
+        }
+    };
+    with_slice(cos, |cos| with_slice(sin, |sin| run(cos, sin))).flatten().transpose()
+}
+
+pub(super) struct Turn {
+    x: *const f32,
+    /// Numbers to the next along the first three axes.
+    steps: [usize; 3],
+    /// heads, seq, head_dim
+    shape: [usize; 3],
+    cos: *const f32,
+    sin: *const f32,
+    width: usize,
+    /// Do all rows of the batch have the same angles?
+    shared: bool,
+    interleaved: bool,
+}
+
+// SAFETY: what the pointers lead to is only read.
+unsafe impl Sync for Turn {}
+
+per_isa! {
+    /// Rows of (batch · heads · seq, head_dim).
+    fn turn_rows(turn: &Turn, rows: Range<usize>, to: *mut f32) = turn_of
+}
+
+#[inline(always)]
+unsafe fn turn_of<L: Lanes>(turn: &Turn, rows: Range<usize>, to: *mut f32) {
+    let &Turn { shape: [heads, seq, head_dim], width, .. } = turn;
+    for row in rows {
+        let (batch, head, token) = (row / seq / heads, row / seq % heads, row % seq);
+        let [b, h, s] = turn.steps;
+        let angle = (if turn.shared { token } else { batch * seq + token }) * width;
+        // SAFETY: the caller's: there is such a row, and there are such angles.
+        unsafe {
+            let x = turn.x.add(batch * b + head * h + token * s);
+            let (cos, sin) = (turn.cos.add(angle), turn.sin.add(angle));
+            let to = to.add(row * head_dim);
+            let mut done = 0;
+            if !turn.interleaved {
+                while done + 16 <= width {
+                    let (a, b) = (L::load(x.add(done)), L::load(x.add(width + done)));
+                    let (cos, sin) = (L::load(cos.add(done)), L::load(sin.add(done)));
+                    L::store(to.add(done), L::sub(L::mul(a, cos), L::mul(b, sin)));
+                    L::store(to.add(width + done), L::add(L::mul(a, sin), L::mul(b, cos)));
+                    done += 16;
+                }
+            }
+            for i in done..width {
+                let (first, second) =
+                    if turn.interleaved { (2 * i, 2 * i + 1) } else { (i, width + i) };
+                let (a, b) = (*x.add(first), *x.add(second));
+                to.add(first).write(a * *cos.add(i) - b * *sin.add(i));
+                to.add(second).write(a * *sin.add(i) + b * *cos.add(i));
+            }
+            let rest = head_dim - 2 * width;
+            to.add(2 * width).copy_from_nonoverlapping(x.add(2 * width), rest);
+        }
+    }
+}
