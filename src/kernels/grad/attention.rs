@@ -67,7 +67,7 @@ impl Attention {
                 #[cfg(target_arch = "x86_64")]
                 (Isa::Amx, true) => tiled::forward::<1>(inputs, to),
                 #[cfg(target_arch = "x86_64")]
-                (Isa::Amx, false) => tiled::forward::<2>(inputs, to),
+                (Isa::Amx, false) => tiled::forward::<3>(inputs, to),
                 (isa, _) => block::forward(isa, inputs, to),
             }
         }
@@ -89,7 +89,7 @@ impl Attention {
                 #[cfg(target_arch = "x86_64")]
                 (Isa::Amx, true) => tiled::backward::<1>(inputs, outputs, dq, dk, dv),
                 #[cfg(target_arch = "x86_64")]
-                (Isa::Amx, false) => tiled::backward::<2>(inputs, outputs, dq, dk, dv),
+                (Isa::Amx, false) => tiled::backward::<3>(inputs, outputs, dq, dk, dv),
                 (isa, _) => block::backward(isa, inputs, outputs, dq, dk, dv),
             }
         }

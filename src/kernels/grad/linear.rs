@@ -44,7 +44,7 @@ impl Linear {
                 if Isa::current() == Isa::Amx {
                     return match self.rounded {
                         true => tiles::product::<1>(left, right, to),
-                        false => tiles::product::<2>(left, right, to),
+                        false => tiles::product::<3>(left, right, to),
                     };
                 }
                 elsewhere(left, right, to);

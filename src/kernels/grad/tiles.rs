@@ -1,6 +1,6 @@
-//! Products of two f32 matrices on AMX. A number is one bf16, or two that together have 16 of its
-//! 24 bits; then a product is three of the four products of these, off by some 2⁻¹⁷ of the numbers,
-//! as gradients in f32 themselves are after a few layers. The tiles' state is `amx.rs`'s affair.
+//! Products of two f32 matrices on AMX. A number is one bf16, or three that together are the f32;
+//! then a product is the six of the nine products of these that f32 would not lose, and f32's up to
+//! the order of sums. The tiles' state is `amx.rs`'s affair.
 
 mod multiply;
 mod pack;

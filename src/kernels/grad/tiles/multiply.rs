@@ -83,15 +83,23 @@ pub(super) unsafe fn multiply<const PARTS: usize>(
         begin(out, stride, add);
         match PARTS {
             1 => along!(1024, [load!(left, 0), load!(right, 0), four!()], at, n, out, stride),
+            // Every product of two parts that f32 would not lose.
             _ => along!(
-                2048,
+                3072,
                 [
                     load!(left, 0),
+                    load!(right, 2),
+                    four!(),
                     load!(right, 1),
                     four!(),
                     load!(right, 0),
                     four!(),
                     load!(left, 1),
+                    four!(),
+                    load!(right, 1),
+                    four!(),
+                    load!(left, 2),
+                    load!(right, 0),
                     four!()
                 ],
                 at,

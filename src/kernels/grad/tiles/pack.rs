@@ -1,4 +1,4 @@
-//! Numbers as tiles of bf16, in one part or two: rows of sixteen for a left matrix, pairs of rows
+//! Numbers as tiles of bf16, in one part or three: rows of sixteen for a left matrix, pairs of rows
 //! for a right one. Either may lie along its depth or across it. Nothing is multiplied here.
 
 use std::arch::x86_64::*;
@@ -20,7 +20,7 @@ static ORDER: [u16; 32] = {
 };
 
 /// Sixteen vectors of pairs of bf16: the numbers, and what they leave over.
-type Parts = [[__m512i; 16]; 2];
+type Parts = [[__m512i; 16]; 3];
 
 /// Packs `outer` = [first, count] rows of `depth` = [first, count] numbers, in pairs of sixteens,
 /// as tiles of a right matrix or of a left one; what is missing is 0.
@@ -45,7 +45,9 @@ pub(super) unsafe fn pack<const PARTS: usize, const RIGHT: bool>(
                     false => pairs::<PARTS>(from, side.depth_step, left),
                 };
                 if along == RIGHT {
-                    parts = [turn(parts[0]), if PARTS > 1 { turn(parts[1]) } else { parts[1] }];
+                    for part in parts.iter_mut().take(PARTS) {
+                        *part = turn(*part);
+                    }
                 }
                 let to = to.add((outer / OUTER * steps + at / DEPTH) * PARTS * TILE);
                 for (i, vector) in parts.iter().take(PARTS).flatten().enumerate() {
@@ -64,7 +66,7 @@ unsafe fn rows<const PARTS: usize>(
     step: usize,
     [outer, depth]: [usize; 2],
 ) -> Parts {
-    let mut parts = [[_mm512_setzero_si512(); 16]; 2];
+    let mut parts = [[_mm512_setzero_si512(); 16]; 3];
     for i in 0..OUTER.min(outer) {
         // SAFETY: the caller's: so many numbers are there.
         unsafe {
@@ -74,7 +76,9 @@ unsafe fn rows<const PARTS: usize>(
                 17.. => load::<Avx512>(row.add(16), depth - 16, 0.0),
                 _ => _mm512_setzero_ps(),
             };
-            [parts[0][i], parts[1][i]] = split::<PARTS>(a, b);
+            for (part, both) in parts.iter_mut().zip(split::<PARTS>(a, b)) {
+                part[i] = both;
+            }
         }
     }
     parts
@@ -88,7 +92,7 @@ unsafe fn pairs<const PARTS: usize>(
     step: usize,
     [outer, depth]: [usize; 2],
 ) -> Parts {
-    let mut parts = [[_mm512_setzero_si512(); 16]; 2];
+    let mut parts = [[_mm512_setzero_si512(); 16]; 3];
     if outer == 0 {
         return parts;
     }
@@ -101,27 +105,25 @@ unsafe fn pairs<const PARTS: usize>(
                 true => load::<Avx512>(from.add((2 * i + 1) * step), outer, 0.0),
                 false => _mm512_setzero_ps(),
             };
-            let [high, low] = split::<PARTS>(a, b);
-            parts[0][i] = _mm512_permutexvar_epi16(order, high);
-            if PARTS > 1 {
-                parts[1][i] = _mm512_permutexvar_epi16(order, low);
+            for (part, both) in parts.iter_mut().zip(split::<PARTS>(a, b)) {
+                part[i] = _mm512_permutexvar_epi16(order, both);
             }
         }
     }
     parts
 }
 
-/// Two vectors as one of bf16, and, where there are two parts, what that leaves over.
+/// Two vectors as one of bf16, then what that leaves over, `PARTS` times.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn split<const PARTS: usize>(a: __m512, b: __m512) -> [__m512i; 2] {
-    let high = round(a, b);
-    if PARTS == 1 {
-        return [high, high];
+fn split<const PARTS: usize>(mut a: __m512, mut b: __m512) -> [__m512i; 3] {
+    let mut parts = [_mm512_setzero_si512(); 3];
+    for part in parts.iter_mut().take(PARTS) {
+        *part = round(a, b);
+        a = _mm512_sub_ps(a, wide(_mm512_castsi512_si256(*part)));
+        b = _mm512_sub_ps(b, wide(_mm512_extracti64x4_epi64::<1>(*part)));
     }
-    let a = _mm512_sub_ps(a, wide(_mm512_castsi512_si256(high)));
-    let b = _mm512_sub_ps(b, wide(_mm512_extracti64x4_epi64::<1>(high)));
-    [high, round(a, b)]
+    parts
 }
 
 #[inline]
