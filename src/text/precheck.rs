@@ -9,11 +9,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::folder::read;
+use super::onepass;
 use crate::error::{Error, Result};
 
 /// Reads a `tokenizer.json`.
 pub(super) fn load(path: &Path) -> Result<tokenizers::Tokenizer> {
     let bytes = read(path)?;
+    if let Some(tokenizer) = onepass::read(&bytes) {
+        return Ok(tokenizer);
+    }
     let outline: Outline = serde_json::from_slice(&bytes)
         .map_err(|e| Error::file(path, format!("is no tokenizer: {e}")))?;
     if let Some(problem) = outline.model.problem() {
