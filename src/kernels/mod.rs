@@ -27,6 +27,7 @@ mod product;
 mod quads;
 mod rotate;
 mod stream;
+mod turn;
 mod unary;
 
 pub use attention::{Attending, attend};
@@ -36,6 +37,7 @@ pub use format::Format;
 pub use fused::softmax;
 pub use grad::{IGNORED, cross_entropy, linear, rounded};
 pub use isa::Isa;
+pub use memory::keep_memory;
 pub use norm::{layer_norm, rms_norm};
 pub use packed::Packed;
 pub(crate) use plainly::offering;

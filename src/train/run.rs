@@ -14,6 +14,7 @@ use super::log::{self, Line, Log};
 use super::recipe::{Export, Recipe};
 use super::state::{self, Facts};
 use crate::error::{Error, Result};
+use crate::kernels;
 
 /// What a run tells while it runs.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ pub fn train(
     threads: usize,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    kernels::keep_memory();
     let mut run = Run::open(recipe, start, resume, threads)?;
     let mut stopped = false;
     while run.facts.step < recipe.steps && !stopped {
