@@ -10,45 +10,37 @@ pub(super) struct Group {
     pub(super) scales: [u8; 2],
 }
 
-/// A block of one row.
+/// A block of one row, of a format with eight groups a block.
 pub(super) struct Block {
-    groups: [Group; 8],
-    n_groups: usize,
+    pub(super) groups: [Group; 8],
     /// The bytes of its f16 numbers: the factor, and the summand's.
     pub(super) halves: [[u8; 2]; 2],
 }
 
-impl Block {
-    pub(super) fn groups(&self) -> &[Group] {
-        &self.groups[..self.n_groups]
-    }
-}
-
-/// Takes a block apart; `b` is as long as the format says.
+/// Takes a block of eight groups apart; `b` is as long as the format says.
 pub(super) fn read_block(format: Format, b: &[u8]) -> Block {
     let mut block = Block {
         groups: [Group { codes: [0; GROUP], scales: [0; 2] }; 8],
-        n_groups: format.groups_per_block(),
         halves: [[b[0], b[1]], [b[2], b[3]]],
     };
     match format {
-        Format::Q4K | Format::Q5K => blocks_of_groups(format, b, &mut block.groups),
         Format::Q6K => {
             block.halves = [[b[208], b[209]], [0; 2]];
             blocks_of_halves(b, &mut block.groups);
         }
-        _ => single_group(format, b, &mut block.groups[0].codes),
+        _ => blocks_of_groups(format, b, &mut block.groups),
     }
     block
 }
 
-/// Formats with one group a block. Nibbles hold columns i and i + 16.
-fn single_group(format: Format, b: &[u8], codes: &mut [u8; GROUP]) {
+/// The codes of a block of one group. Nibbles hold columns i and i + 16.
+pub(super) fn single_group(format: Format, b: &[u8]) -> [u8; GROUP] {
+    let mut codes = [0; GROUP];
     if format == Format::Q8_0 {
         for (code, b) in codes.iter_mut().zip(&b[2..]) {
             *code = b ^ 0x80; // signed, plus 128
         }
-        return;
+        return codes;
     }
     let (high, nibbles) = match format {
         Format::Q5_0 => (Some(&b[2..6]), &b[6..]),
@@ -65,6 +57,7 @@ fn single_group(format: Format, b: &[u8], codes: &mut [u8; GROUP]) {
             *code |= (high[i / 8] >> (i % 8) & 1) << 4;
         }
     }
+    codes
 }
 
 /// Q4_K and Q5_K: d, dmin, 12 bytes of 6-bit scales, (fifth bits,) nibbles.

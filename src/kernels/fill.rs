@@ -3,11 +3,13 @@
 
 use half::{bf16, f16};
 
-use super::blocks::{Group, read_block};
+use super::blocks::{Block, Group, read_block, single_group};
 use super::format::{Format, GROUP, ROWS, Scales};
+use super::isa::Isa;
 use super::memory::{Buffer, Shared};
 use super::packed::Packed;
 use super::pool::share;
+use super::turn::turn;
 
 /// A packed matrix in the making; rows not given are zero.
 #[derive(Debug)]
@@ -31,47 +33,78 @@ impl Packer {
     /// does (`Q8_0` and `Q4_0` only; others take blocks).
     pub fn f32(&mut self, first: usize, rows: &[f32]) {
         let k = self.0.k;
-        self.each(first, rows.len() / k.max(1), |row| Source::F32(&rows[row * k..][..k]));
+        let whole = (self.0.format == Format::F32).then(|| Lines::new(rows, k));
+        self.each(first, rows.len() / k.max(1), whole, |row| Source::F32(&rows[row * k..][..k]));
     }
 
     /// Rows from `first` on, bytes of bf16.
     pub fn bf16(&mut self, first: usize, rows: &[u8]) {
         let size = self.0.k * 2;
-        self.each(first, rows.len() / size.max(1), |row| Source::Bf16(&rows[row * size..][..size]));
+        let pairs = self.0.format == Format::Bf16 && self.0.k.is_multiple_of(2);
+        let whole = pairs.then(|| Lines::new(rows, size));
+        self.each(first, rows.len() / size.max(1), whole, |row| {
+            Source::Bf16(&rows[row * size..][..size])
+        });
     }
 
     /// Rows from `first` on, bytes of ggml's blocks of the same format.
     pub fn blocks(&mut self, first: usize, rows: &[u8]) {
         let size = self.0.k / self.0.format.block_columns() * self.0.format.ggml_bytes();
-        self.each(first, rows.len() / size.max(1), |row| {
+        self.each(first, rows.len() / size.max(1), None, |row| {
             Source::Blocks(&rows[row * size..][..size])
         });
     }
 
+    /// `whole` is where whole tiles may come from at once.
     fn each<'a>(
         &mut self,
         first: usize,
         count: usize,
+        whole: Option<Lines>,
         source: impl Fn(usize) -> Source<'a> + Sync,
     ) {
         let this = &self.0;
         let count = count.min(this.n.saturating_sub(first));
         let (format, groups, tile_bytes) = (this.format, this.groups, this.tile_bytes);
-        let data = Shared(self.0.data.as_mut_ptr());
+        let (data, isa) = (Shared(self.0.data.as_mut_ptr()), Isa::current());
         // Threads take whole tiles, where rows lie side by side.
         let (start, end) = (first / ROWS, (first + count).div_ceil(ROWS));
         share(end - start, 4, |tiles| {
-            for row in (start + tiles.start) * ROWS..(start + tiles.end) * ROWS {
-                if (first..first + count).contains(&row) {
-                    // SAFETY: the tile lies within the buffer, and this thread has it to itself.
-                    let tile = unsafe {
-                        let at = data.get().add(row / ROWS * tile_bytes);
-                        std::slice::from_raw_parts_mut(at, tile_bytes)
-                    };
-                    write_row(format, groups, tile, row % ROWS, source(row - first));
+            for tile in start + tiles.start..start + tiles.end {
+                let rows = (tile * ROWS).max(first)..((tile + 1) * ROWS).min(first + count);
+                // SAFETY: the tile lies within the buffer, and this thread has it to itself; where
+                // sixteen rows are given, their lines are.
+                unsafe {
+                    let to = data.get().add(tile * tile_bytes);
+                    if let (Some(lines), ROWS) = (whole, rows.len()) {
+                        let from = lines.at.add((rows.start - first) * lines.bytes);
+                        turn(isa, from, lines.bytes, to);
+                        continue;
+                    }
+                    let to = std::slice::from_raw_parts_mut(to, tile_bytes);
+                    for row in rows {
+                        write_row(format, groups, to, row % ROWS, source(row - first));
+                    }
                 }
             }
         });
+    }
+}
+
+/// Rows that lie in memory as a tile will have them, each of so many bytes, a multiple of 4.
+#[derive(Clone, Copy)]
+struct Lines {
+    at: *const u8,
+    bytes: usize,
+}
+
+// SAFETY: what the pointer leads to is only read.
+unsafe impl Sync for Lines {}
+
+impl Lines {
+    /// Rows of `len` elements.
+    fn new<T>(rows: &[T], len: usize) -> Self {
+        Self { at: rows.as_ptr().cast(), bytes: len * size_of::<T>() }
     }
 }
 
@@ -87,7 +120,9 @@ fn write_row(format: Format, groups: usize, tile: &mut [u8], lane: usize, source
     match (format, source) {
         (Format::Bf16, Source::Bf16(row)) => {
             for (pair, from) in row.chunks(4).enumerate() {
-                put(codes, pair, lane, from);
+                let second = from.get(2..).unwrap_or_default();
+                let at = |i: usize| second.get(i).copied().unwrap_or(0);
+                put(codes, pair, lane, [from[0], from[1], at(0), at(1)]);
             }
         }
         (Format::Bf16, Source::F32(row)) => {
@@ -100,7 +135,7 @@ fn write_row(format: Format, groups: usize, tile: &mut [u8], lane: usize, source
         }
         (Format::F32, Source::F32(row)) => {
             for (i, x) in row.iter().enumerate() {
-                put(codes, i, lane, &x.to_le_bytes());
+                put(codes, i, lane, x.to_le_bytes());
             }
         }
         (_, Source::Bf16(row)) => {
@@ -118,61 +153,76 @@ fn write_row(format: Format, groups: usize, tile: &mut [u8], lane: usize, source
         }
         (_, Source::Blocks(row)) => {
             for (b, block) in row.chunks_exact(format.ggml_bytes()).enumerate() {
-                let read = read_block(format, block);
-                for (g, group) in read.groups().iter().enumerate() {
-                    let g = b * format.groups_per_block() + g;
-                    put_codes(format, &mut codes[g * format.code_bytes()..], lane, &group.codes);
-                }
                 let scales = &mut scales[b * format.scale_bytes()..][..format.scale_bytes()];
-                put_scales(format, scales, lane, &read.halves, read.groups());
+                let mut codes = codes[b * format.groups_per_block() * format.code_bytes()..]
+                    .chunks_exact_mut(format.code_bytes());
+                if format.groups_per_block() == 1 {
+                    if let Some(to) = codes.next() {
+                        put_codes(format, to, lane, &single_group(format, block));
+                    }
+                    put_halves(format, scales, lane, &[[block[0], block[1]], [block[2], block[3]]]);
+                    continue;
+                }
+                let Block { groups, halves } = read_block(format, block);
+                for (group, to) in groups.iter().zip(codes) {
+                    put_codes(format, to, lane, &group.codes);
+                }
+                put_halves(format, scales, lane, &halves);
+                put_scales(format, scales, lane, &groups);
             }
         }
     }
 }
 
-/// Up to four bytes of vector `vector`.
-fn put(codes: &mut [u8], vector: usize, lane: usize, bytes: &[u8]) {
+/// Four bytes of vector `vector`.
+#[inline(always)]
+fn put(codes: &mut [u8], vector: usize, lane: usize, bytes: [u8; 4]) {
     let at = (vector * ROWS + lane) * 4;
-    codes[at..at + bytes.len()].copy_from_slice(bytes);
+    codes[at..at + 4].copy_from_slice(&bytes);
 }
 
 fn put_codes(format: Format, to: &mut [u8], lane: usize, codes: &[u8; GROUP]) {
     let quad = |q: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| codes[q * 4 + i]));
     if format.bits() == 8 {
         for q in 0..8 {
-            put(to, q, lane, &quad(q).to_le_bytes());
+            put(to, q, lane, quad(q).to_le_bytes());
         }
         return;
     }
     let low = |q: usize| quad(q) & 0x0f0f_0f0f;
     for v in 0..4 {
-        put(to, v, lane, &(low(2 * v) | low(2 * v + 1) << 4).to_le_bytes());
+        put(to, v, lane, (low(2 * v) | low(2 * v + 1) << 4).to_le_bytes());
     }
     let high = |q: usize| quad(q) >> 4 & 0x0f0f_0f0f;
     match format.bits() {
-        5 => put(to, 4, lane, &(0..8).fold(0, |bits, q| bits | high(q) << q).to_le_bytes()),
+        5 => put(to, 4, lane, (0..8).fold(0, |bits, q| bits | high(q) << q).to_le_bytes()),
         6 => {
             for v in 0..2 {
                 let bits = (0..4).fold(0u32, |bits, q| bits | high(v * 4 + q) << (2 * q));
-                put(to, 4 + v, lane, &bits.to_le_bytes());
+                put(to, 4 + v, lane, bits.to_le_bytes());
             }
         }
         _ => {}
     }
 }
 
-fn put_scales(format: Format, to: &mut [u8], lane: usize, halves: &[[u8; 2]; 2], groups: &[Group]) {
-    let single = matches!(format.scales(), Scales::Offset | Scales::Halves);
-    let n = if single { 1 } else { 2 };
-    for (vector, half) in halves.iter().take(n).enumerate() {
+/// f16 numbers that a block's scales begin with.
+fn halves(format: Format) -> usize {
+    if matches!(format.scales(), Scales::Offset | Scales::Halves) { 1 } else { 2 }
+}
+
+fn put_halves(format: Format, to: &mut [u8], lane: usize, bytes: &[[u8; 2]; 2]) {
+    for (vector, half) in bytes.iter().take(halves(format)).enumerate() {
         let at = (vector * ROWS + lane) * 2;
         to[at..at + 2].copy_from_slice(half);
     }
-    if format.groups_per_block() > 1 {
-        for (g, group) in groups.iter().enumerate() {
-            for (half, scale) in group.scales.iter().enumerate() {
-                to[2 * n * ROWS + (2 * g + half) * ROWS + lane] = *scale;
-            }
+}
+
+/// The scales of a block's groups, behind its halves.
+fn put_scales(format: Format, to: &mut [u8], lane: usize, groups: &[Group]) {
+    for (g, group) in groups.iter().enumerate() {
+        for (half, scale) in group.scales.iter().enumerate() {
+            to[2 * halves(format) * ROWS + (2 * g + half) * ROWS + lane] = *scale;
         }
     }
 }

@@ -2,6 +2,9 @@
 //! write through. Nothing is computed here.
 
 use std::cell::RefCell;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
@@ -22,37 +25,85 @@ pub(super) struct Buffer {
 #[derive(Debug)]
 enum Held {
     Lines(Vec<Line>),
-    Pages(memmap2::MmapMut),
+    /// Some of a chunk, from this byte on.
+    Part(Arc<Chunk>, usize),
 }
 
-/// From this size on, pages of their own, 2 MiB each where the system grants them: reading whole
-/// matrices is 10 to 15 % faster with fewer pages to look up.
-const OWN_PAGES: usize = 4 << 20;
+/// Pages of the system's. Matrices share chunks, for one alone is often smaller than a large page.
+#[derive(Debug)]
+struct Chunk(memmap2::MmapRaw);
+
+/// What is smaller than this is no matter.
+const SMALL: usize = 64 << 10;
+const HUGE_PAGE: usize = 2 << 20;
+const CHUNK: usize = 32 << 20;
+
+/// Beyond this, pages of 2 MiB are asked for: with fewer pages to look up, whole matrices are read
+/// 5 to 10 % faster. Up to this, the start counts for more: on a virtual machine that has given its
+/// free memory back, large pages take up to four times as long to come as small ones.
+#[cfg(target_os = "linux")]
+const SMALL_PAGES: usize = 320 << 20;
+
+/// Bytes of all chunks so far.
+#[cfg(target_os = "linux")]
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The chunk that is being filled, and how far it is.
+static FILLING: Mutex<(Weak<Chunk>, usize)> = Mutex::new((Weak::new(), 0));
+
+impl Chunk {
+    /// A chunk with so many bytes from its first whole huge page on, and where that is.
+    fn new(bytes: usize) -> Option<(Arc<Self>, usize)> {
+        let pages = memmap2::MmapMut::map_anon(bytes + HUGE_PAGE).ok()?;
+        #[cfg(target_os = "linux")]
+        if TAKEN.fetch_add(bytes, Relaxed) + bytes > SMALL_PAGES {
+            // What is only advice may fail.
+            let _ = pages.advise(memmap2::Advice::HugePage);
+        }
+        let pages = memmap2::MmapRaw::from(pages);
+        let start = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
+        Some((Arc::new(Self(pages)), start))
+    }
+
+    /// So many bytes that nobody else has, all zero.
+    fn part(bytes: usize) -> Option<Held> {
+        if bytes > CHUNK / 2 {
+            let (chunk, start) = Self::new(bytes)?;
+            return Some(Held::Part(chunk, start));
+        }
+        let mut filling = FILLING.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut chunk, mut at) = match filling.0.upgrade() {
+            Some(chunk) => (chunk, filling.1),
+            None => Self::new(CHUNK)?,
+        };
+        if at + bytes > chunk.0.len() {
+            (chunk, at) = Self::new(CHUNK)?;
+        }
+        *filling = (Arc::downgrade(&chunk), at + bytes);
+        Some(Held::Part(chunk, at))
+    }
+}
 
 impl Buffer {
     pub(super) fn zeroed(bytes: usize) -> Self {
-        if bytes >= OWN_PAGES
-            && let Ok(pages) = memmap2::MmapMut::map_anon(bytes + 64)
-        {
-            #[cfg(target_os = "linux")]
-            // What is only advice may fail.
-            let _ = pages.advise(memmap2::Advice::HugePage);
-            return Self { held: Held::Pages(pages), bytes };
-        }
-        Self { held: Held::Lines(vec![Line([0; 64]); bytes.div_ceil(64) + 1]), bytes }
+        let lines = bytes.div_ceil(64) + 1;
+        let part = if bytes < SMALL { None } else { Chunk::part(lines * 64) };
+        Self { held: part.unwrap_or_else(|| Held::Lines(vec![Line([0; 64]); lines])), bytes }
     }
 
     pub(super) fn as_ptr(&self) -> *const u8 {
         match &self.held {
             Held::Lines(lines) => lines.as_ptr().cast(),
-            Held::Pages(pages) => pages.as_ptr(),
+            // SAFETY: the part lies within the chunk.
+            Held::Part(chunk, at) => unsafe { chunk.0.as_ptr().add(*at) },
         }
     }
 
     pub(super) fn as_mut_ptr(&mut self) -> *mut u8 {
         match &mut self.held {
             Held::Lines(lines) => lines.as_mut_ptr().cast(),
-            Held::Pages(pages) => pages.as_mut_ptr(),
+            // SAFETY: as above; no other buffer has this part.
+            Held::Part(chunk, at) => unsafe { chunk.0.as_mut_ptr().add(*at) },
         }
     }
 

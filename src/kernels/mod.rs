@@ -27,6 +27,7 @@ mod product;
 mod quads;
 mod rotate;
 mod stream;
+mod turn;
 mod unary;
 
 pub use attention::{Attending, attend};

@@ -6,6 +6,7 @@ mod folder;
 mod gguf;
 mod keys;
 mod learn;
+mod onepass;
 mod pre;
 mod precheck;
 mod stream;

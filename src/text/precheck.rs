@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::folder::read;
+use super::onepass;
 use crate::error::{Error, Result};
 
 /// Reads a `tokenizer.json`.
@@ -18,6 +19,9 @@ pub(super) fn load(path: &Path) -> Result<tokenizers::Tokenizer> {
 
 /// The same of bytes; `path` names them in errors.
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<tokenizers::Tokenizer> {
+    if let Some(tokenizer) = onepass::read(bytes) {
+        return Ok(tokenizer);
+    }
     let outline: Outline = serde_json::from_slice(bytes)
         .map_err(|e| Error::file(path, format!("is no tokenizer: {e}")))?;
     if let Some(problem) = outline.model.problem() {
