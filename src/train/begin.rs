@@ -55,7 +55,7 @@ pub fn begin(recipe: &Recipe, threads: usize, progress: &mut dyn Progress) -> Re
         None => new(recipe, &tokenizer)?,
     };
     fits(recipe, &variables, &tokenizer)?;
-    let corpus = |documents: &[Document], name: &str| {
+    let corpus = |documents: &[Document], name: &str| -> Result<Corpus> {
         let corpus = Corpus::new(documents, &tokenizer, recipe.seq_len, threads, name)?;
         if opened.is_none() {
             fills_a_row(&corpus, recipe.seq_len, name)?;
