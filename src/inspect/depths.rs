@@ -41,25 +41,39 @@ pub fn depths(
     let mut one = Section::new(format!("After {}", place(last)));
     one.say("The likeliest next tokens after each layer, and how far that is from the end.");
     one.parts.push(Part::Table(layers(last, label)));
+    Ok(Document {
+        title: format!("What each layer would say next: {name}"),
+        lead: "The logit lens (nostalgebraist 2020): the final norm and the output head, applied \
+               to the residual stream after every layer."
+            .into(),
+        sections: vec![whole, one, way(readings), when(readings, &place, label)],
+    })
+}
+
+/// How far each layer is from the end.
+fn way(readings: &[Reading]) -> Section {
     let mut way = Section::new("The way to the answer");
     way.say(
         "KL divergence from what each layer would say to what the whole model says, in nats, the \
          mean of all positions: how much is still to come.",
     );
     way.parts.push(Part::Plot(distance(readings)));
+    way
+}
+
+/// Each position's answer, and after how many layers it is there.
+fn when(
+    readings: &[Reading],
+    place: &dyn Fn(&Reading) -> String,
+    label: &dyn Fn(u32) -> String,
+) -> Section {
     let mut when = Section::new("When the answer is there");
     when.say(
         "After how many layers the final answer is first the likeliest, and after how many it \
          stays so; 0 is the embeddings.",
     );
-    when.parts.push(Part::Table(answers(readings, &place, label)));
-    Ok(Document {
-        title: format!("What each layer would say next: {name}"),
-        lead: "The logit lens (nostalgebraist 2020): the final norm and the output head, applied \
-               to the residual stream after every layer."
-            .into(),
-        sections: vec![whole, one, way, when],
-    })
+    when.parts.push(Part::Table(answers(readings, place, label)));
+    when
 }
 
 fn depth_name(depth: &Depth) -> String {
