@@ -52,9 +52,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("parity/report.rs", "judge_against", "the report's parts in their order"),
     ("parity/table.rs", "summary", "a line for each part of the verdict"),
     ("spec/validate.rs", "validate", "an arm for each kind of scaling"),
-    ("train/recipe.rs", "check", "a range for each key"),
-    ("weights/adapter.rs", "adapt", "an adapter's parts in their order"),
-    ("weights/adapter.rs", "term", "the shapes that A and B must have, and where they go"),
     ("weights/read.rs", "packed", "an arm for each way in which rows may lie"),
 ];
 

@@ -144,7 +144,6 @@ warmup = 10
 weight_decay = 0.0
 beta2 = 0.999
 evaluate_every = 50
-log_every = 5
 ";
 
 fn tenth() -> f64 {
@@ -196,8 +195,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`].
     pub fn tuning(lora: bool, sets: &[String]) -> Result<Self> {
-        let rate = if lora { "2e-4" } else { "2e-5" };
-        let text = format!("{TUNING}learning_rate = {rate}\n");
+        let text = format!("{TUNING}learning_rate = {}\n", if lora { 2e-4 } else { 2e-5 });
         Self::of(&text, Path::new("the command line"), sets)
     }
 
@@ -214,17 +212,7 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         let wrong = |key: &str, problem: &str| Err(Error::request(key, problem));
-        match (&self.model, &self.from) {
-            (None, None) => {
-                return wrong("model", "name a shape (`model`) or a checkpoint (`from`)");
-            }
-            (Some(_), Some(_)) => return wrong("model", "goes without `from`, which has a shape"),
-            (Some(_), None) if self.lora.is_some() => {
-                return wrong("lora", "adapts a model that is there already: name it with `from`");
-            }
-            _ => {}
-        }
-        self.lora.as_ref().map_or(Ok(()), Lora::check)?;
+        self.check_model()?;
         for (key, count) in [
             ("steps", self.steps),
             ("batch", self.batch),
@@ -265,6 +253,22 @@ impl Recipe {
             }
         }
         Ok(())
+    }
+
+    /// A new model or one that is there.
+    fn check_model(&self) -> Result<()> {
+        let wrong = |key: &str, problem: &str| Err(Error::request(key, problem));
+        match (&self.model, &self.from) {
+            (None, None) => {
+                return wrong("model", "name a shape (`model`) or a checkpoint (`from`)");
+            }
+            (Some(_), Some(_)) => return wrong("model", "goes without `from`, which has a shape"),
+            (Some(_), None) if self.lora.is_some() => {
+                return wrong("lora", "adapts a model that is there already: name it with `from`");
+            }
+            _ => {}
+        }
+        self.lora.as_ref().map_or(Ok(()), Lora::check)
     }
 
     /// What the learning rate falls to.
