@@ -46,6 +46,7 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/fill.rs", "write_row", "an arm for each format"),
     ("kernels/quads.rs", "quads", "an arm for each format"),
+    ("kernels/rotate.rs", "rotate", "what it serves, and what a thread is given"),
     ("kernels/quads.rs", "unpack", "an arm for each format"),
     ("parity/against.rs", "against", "two models side by side, window by window"),
     ("parity/identity.rs", "identify", "a check for each thing that may not fit"),
