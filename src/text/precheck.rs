@@ -19,7 +19,8 @@ pub(super) fn load(path: &Path) -> Result<tokenizers::Tokenizer> {
 
 /// The same of bytes; `path` names them in errors.
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<tokenizers::Tokenizer> {
-    if let Some(tokenizer) = onepass::read(bytes) {
+    let read = catch_unwind(AssertUnwindSafe(|| onepass::read(bytes)));
+    if let Ok(Some(tokenizer)) = read {
         return Ok(tokenizer);
     }
     let outline: Outline = serde_json::from_slice(bytes)
