@@ -143,6 +143,22 @@ impl Browser {
         heard.map(|node| (text(node, "role"), text(node, "name"))).collect()
     }
 
+    /// The same, as soon as it is `ready`, or after some seconds: the tree follows the page at its
+    /// own pace.
+    pub(crate) fn heard_when(
+        &self,
+        ready: impl Fn(&[(String, String)]) -> bool,
+    ) -> Vec<(String, String)> {
+        let begun = Instant::now();
+        loop {
+            let heard = self.heard();
+            if ready(&heard) || begun.elapsed() > Duration::from_secs(10) {
+                return heard;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What the page has complained of since this was last asked.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let log = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
