@@ -83,7 +83,8 @@ def golden() -> None:
     GOLDEN.mkdir(parents=True, exist_ok=True)
     templates = [{"name": name, **template, "cases": [text_cases.render(template, case) for case in text_cases.CONVERSATIONS]}
                  for name, template in text_cases.TEMPLATES.items()]
-    (GOLDEN / "templates.json").write_text(json.dumps(templates, ensure_ascii=False, indent=1) + "\n")
+    lines = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in templates]
+    (GOLDEN / "templates.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
     text_cases.tiny_tokenizers(GOLDEN)
 
 

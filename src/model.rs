@@ -1,5 +1,6 @@
 //! A folder, file or hub id to a ready model. It generates nothing.
 
+mod built_in;
 mod fit;
 mod json;
 mod merge;
@@ -41,6 +42,7 @@ pub struct Opened {
     /// What adapters made of it, in their order.
     pub adaptations: Vec<Adaptation>,
     names: &'static Names,
+    built_in: Option<built_in::Files>,
 }
 
 /// A model, ready to run.
@@ -64,6 +66,8 @@ pub struct Model {
     pub keys: KeyReport,
     /// What became of the tensors.
     pub account: Account,
+    /// Whether it is the one inside the binary.
+    pub built_in: bool,
     checkpoint: Checkpoint,
     names: &'static Names,
     dequantise: bool,
@@ -112,8 +116,17 @@ impl Opened {
         tie(&mut described.spec, &checkpoint, names);
         let adaptations = adapt(&mut described.spec, &mut checkpoint, names, options)?;
         extend(&mut described.spec, options.max_seq_len)?;
-        let name = name.into();
-        Ok(Self { checkpoint, described, config, generation_config, name, adaptations, names })
+        let (name, built_in) = (name.into(), None);
+        Ok(Self {
+            checkpoint,
+            described,
+            config,
+            generation_config,
+            name,
+            adaptations,
+            names,
+            built_in,
+        })
     }
 
     /// Which tensor is which parameter.
@@ -187,6 +200,7 @@ impl Opened {
             family: self.described.family.name.into(),
             keys: self.described.keys,
             account,
+            built_in: self.built_in.is_some(),
             checkpoint: self.checkpoint,
             names: self.names,
             dequantise,
@@ -198,12 +212,13 @@ impl Opened {
     /// # Errors
     /// [`Error::Tokenizer`] or [`Error::File`] where it cannot be read.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>> {
-        let mut tokenizer = match self.checkpoint.gguf() {
-            Some(metadata) => match vocabulary(metadata) {
+        let mut tokenizer = match (self.checkpoint.gguf(), &self.built_in) {
+            (_, Some(files)) => Some(files.tokenizer()?),
+            (Some(metadata), None) => match vocabulary(metadata) {
                 Some(vocabulary) => Some(Tokenizer::from_gguf(&vocabulary)?),
                 None => None,
             },
-            None => Tokenizer::from_folder(self.checkpoint.folder())?,
+            (None, None) => Tokenizer::from_folder(self.checkpoint.folder())?,
         };
         if let Some(tokenizer) = &mut tokenizer {
             tokenizer.widen(self.described.spec.vocab_size);
@@ -217,6 +232,9 @@ impl Opened {
     /// # Errors
     /// [`Error::File`] where it cannot be read.
     pub fn tokenizer_config(&self) -> Result<(Map<String, Value>, bool)> {
+        if let Some(files) = &self.built_in {
+            return Ok((files.tokenizer_config()?, true));
+        }
         let folder = self.checkpoint.folder();
         let whole_file = folder.join("tokenizer.json").is_file();
         match self.checkpoint.gguf() {
@@ -233,6 +251,9 @@ impl Opened {
     /// # Errors
     /// [`Error::Template`] or [`Error::File`] where it cannot be read.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        if let Some(files) = &self.built_in {
+            return files.chat_template().map(Some);
+        }
         let Some(metadata) = self.checkpoint.gguf() else {
             return ChatTemplate::from_folder(self.checkpoint.folder());
         };

@@ -1,7 +1,10 @@
 //! Are the fast paths' gradients those of the definitions? Each operation against candle's own
 //! autograd over plain operations in f64: odd sizes, views, every instruction level that this
 //! processor has.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+#[path = "gradients/pytorch.rs"]
+mod pytorch;
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use rand::{Rng, RngExt, SeedableRng};
@@ -275,7 +278,8 @@ fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<Ten
 fn attention_is_the_definition() {
     let rng = &mut rng();
     for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1]] {
-        for [seq, head_dim] in [[1, 8], [2, 16], [17, 24], [48, 16], [50, 32], [130, 20]] {
+        for [seq, head_dim] in [[1, 8], [2, 16], [17, 24], [48, 16], [50, 32], [130, 20], [160, 40]]
+        {
             let inputs = [heads, kv_heads, kv_heads].map(|n| random(&[2, n, seq, head_dim], rng));
             let scale = 0.5;
             let what = format!("{heads} {kv_heads} {seq} {head_dim}");
@@ -325,4 +329,58 @@ fn attention_by_other_rules_is_left_to_the_definition() {
     }
     let longer = random(&[1, 2, 12, 8], rng);
     assert!(kernels::attend(var, &longer, &longer, &none).unwrap().is_none());
+}
+
+#[test]
+fn linear_maps_are_the_definition() {
+    let rng = &mut rng();
+    let plain = |x: &[Tensor]| Ok(x[0].broadcast_matmul(&x[1].t()?)?);
+    let fast = |x: &[Tensor]| kernels::linear(&x[0], &x[1]);
+    for [rows, input, out] in
+        [[1, 1, 1], [2, 33, 17], [16, 32, 16], [70, 96, 50], [9, 700, 40], [300, 40, 65]]
+    {
+        let inputs = [random(&[2, rows, input], rng), random(&[out, input], rng)];
+        agree(&format!("{rows} {input} {out}"), &inputs, 1e-5, &fast, &plain);
+    }
+    let inputs = [random(&[2, 70, 24], rng), random(&[70, 50], rng)];
+    let views = |x: &[Tensor]| [turned(&x[0]), turned(&x[1])];
+    let fast = |x: &[Tensor]| fast(&views(x));
+    let plain = |x: &[Tensor]| plain(&views(x).map(|x| x.contiguous().unwrap()));
+    agree("views", &inputs, 1e-5, &fast, &plain);
+}
+
+#[test]
+fn a_linear_map_differentiates_what_is_asked_for() {
+    let rng = &mut rng();
+    let (x, w) = (random(&[3, 20], rng), random(&[5, 20], rng));
+    assert!(kernels::linear(&x, &w).unwrap().is_none(), "nothing is tracked");
+    let var = Var::from_tensor(&w).unwrap();
+    let y = kernels::linear(&x, var.as_tensor()).unwrap().unwrap();
+    let grads = y.sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&var).is_some() && grads.get(&x).is_none());
+    assert!(kernels::linear(&random(&[3, 21], rng), var.as_tensor()).unwrap().is_none());
+    // Infinite numbers stay what they are.
+    let huge = Tensor::new(&[[f32::INFINITY, 1.0]], &Device::Cpu).unwrap();
+    let var = Var::new(&[[1f32, 1.0]], &Device::Cpu).unwrap();
+    let y = kernels::linear(&huge, var.as_tensor()).unwrap().unwrap();
+    assert!(!y.to_vec2::<f32>().unwrap()[0][0].is_finite());
+}
+
+#[test]
+fn rounded_maps_are_near_the_definition_and_only_there() {
+    let rng = &mut rng();
+    let inputs = [random(&[2, 70, 96], rng), random(&[50, 96], rng)];
+    let plain = |x: &[Tensor]| Ok(x[0].broadcast_matmul(&x[1].t()?)?);
+    let fast = |x: &[Tensor]| kernels::rounded(true, || kernels::linear(&x[0], &x[1]));
+    agree("rounded", &inputs, 1e-2, &fast, &plain);
+    let how = causal(0.5);
+    let heads = [3, 1, 1].map(|n| random(&[2, n, 70, 20], rng));
+    let plain_attend = |x: &[Tensor]| plain_attention(&x[0], &x[1], &x[2], 0.5);
+    let attend =
+        |x: &[Tensor]| kernels::rounded(true, || kernels::attend(&x[0], &x[1], &x[2], &how));
+    agree("attention", &heads, 3e-2, &attend, &plain_attend);
+    let exact = outcome(&inputs, DType::F32, &|x| Ok(kernels::linear(&x[0], &x[1])?.unwrap()));
+    let rounded = outcome(&inputs, DType::F32, &|x| Ok(fast(x)?.unwrap()));
+    let rounds = Isa::current() == Isa::Amx;
+    assert_eq!(difference(&rounded.0, &exact.0) > 1e-5, rounds);
 }

@@ -525,3 +525,109 @@ fn attention_of_views_is_that_of_their_copies() {
     let other = k.narrow(2, 0, 32).unwrap();
     assert!(kernels::attend(&q, &other, &v, &how).unwrap().is_none());
 }
+
+/// What rotations, norms and sums have in common: one call at every level, against f64.
+fn at_every_level(expected: &Tensor, what: &str, ours: impl Fn() -> Option<Tensor>) {
+    for isa in Isa::available() {
+        let off = difference(&isa.with(&ours).unwrap(), expected);
+        assert!(off < 2e-6, "{isa:?} {what}: {off}");
+    }
+}
+
+#[test]
+fn norms_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for shape in [vec![1, 1, 5], vec![3, 48], vec![2, 7, 50], vec![1, 70, 576]] {
+        let width = *shape.last().unwrap();
+        // Far from 0, so that a mean that is not taken off is seen.
+        let x = (random(&shape, rng) + 2.0).unwrap();
+        let (weight, bias) = (random(&[width], rng), random(&[width], rng));
+        let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        let over = |x: &Tensor| {
+            let spread = (x.sqr().unwrap().mean_keepdim(2).unwrap() + 1e-5).unwrap();
+            x.broadcast_div(&spread.sqrt().unwrap()).unwrap()
+        };
+        let rows = wide(&x).reshape((1, (), width)).unwrap();
+        let rms = over(&rows).broadcast_mul(&wide(&weight)).unwrap();
+        let rms = rms.reshape(shape.clone()).unwrap();
+        at_every_level(&rms, "rms", || kernels::rms_norm(&x, &weight, 1e-5).unwrap());
+        let off = rows.broadcast_sub(&rows.mean_keepdim(2).unwrap()).unwrap();
+        let layer = over(&off).broadcast_mul(&wide(&weight)).unwrap();
+        let layer = layer.broadcast_add(&wide(&bias)).unwrap().reshape(shape.clone()).unwrap();
+        let ours = || kernels::layer_norm(&x, &weight, &bias, 1e-5).unwrap();
+        at_every_level(&layer, "layer", ours);
+        let other = random(&[width + 1], rng);
+        assert!(kernels::rms_norm(&x, &other, 1e-5).unwrap().is_none());
+    }
+}
+
+#[test]
+fn rotations_equal_the_plain_ones() {
+    let rng = &mut rng();
+    for [batch, heads, seq, head_dim, width] in
+        [[1, 1, 1, 2, 1], [2, 3, 5, 48, 20], [1, 9, 33, 64, 32], [2, 2, 70, 80, 40]]
+    {
+        // As projected: positions before heads.
+        let x = random(&[batch, seq, heads, head_dim], rng).transpose(1, 2).unwrap();
+        for shared in [true, false] {
+            let shape = if shared { vec![seq, width] } else { vec![batch, seq, width] };
+            let (cos, sin) = (random(&shape, rng), random(&shape, rng));
+            for interleaved in [true, false] {
+                let numbers: Vec<Vec<Vec<Vec<f32>>>> =
+                    (0..batch).map(|b| x.get(b).unwrap().to_vec3().unwrap()).collect();
+                let row = |t: &Tensor, b: usize, s: usize| -> Vec<f32> {
+                    let t = if shared { t.clone() } else { t.get(b).unwrap() };
+                    t.get(s).unwrap().to_vec1().unwrap()
+                };
+                let mut out = Vec::new();
+                for (b, heads) in numbers.iter().enumerate() {
+                    for (s, x) in heads.iter().flat_map(|head| head.iter().enumerate()) {
+                        let (cos, sin) = (row(&cos, b, s), row(&sin, b, s));
+                        let mut turned: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+                        for i in 0..width {
+                            let (j, k) =
+                                if interleaved { (2 * i, 2 * i + 1) } else { (i, width + i) };
+                            let [a, b, c, d] = [x[j], x[k], cos[i], sin[i]].map(f64::from);
+                            (turned[j], turned[k]) = (a * c - b * d, a * d + b * c);
+                        }
+                        out.extend(turned);
+                    }
+                }
+                let expected = Tensor::from_vec(out, x.dims(), &Device::Cpu).unwrap();
+                let what = format!("{:?} {width} {shared} {interleaved}", x.dims());
+                let ours = || kernels::rotate(&x, &cos, &sin, interleaved).unwrap();
+                at_every_level(&expected, &what, ours);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_sums_equal_the_plain_ones() {
+    let rng = &mut rng();
+    let (a, b) = (random(&[1, 33, 577], rng), random(&[1, 33, 577], rng));
+    let expected = (a.to_dtype(DType::F64).unwrap() + b.to_dtype(DType::F64).unwrap()).unwrap();
+    at_every_level(&expected, "sum", || kernels::add(&a, &b).unwrap());
+    assert!(kernels::add(&a, &b.narrow(1, 0, 32).unwrap()).unwrap().is_none());
+    // What is small is not worth it.
+    let [a, b] = [a, b].map(|x| x.narrow(1, 0, 1).unwrap());
+    assert!(kernels::add(&a, &b).unwrap().is_none());
+}
+
+/// Three parts of bf16 are the f32: products of tiles are as near to the truth as those of vectors.
+#[test]
+fn parts_lose_nothing() {
+    let rng = &mut rng();
+    let (x, w) = (random(&[64, 2048], rng), random(&[64, 2048], rng));
+    for format in [Format::F32, Format::Bf16] {
+        let weight = Packed::of_tensor(format, &w).unwrap();
+        let expected = plain(&x, &weight);
+        let off = |isa: Isa| {
+            let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
+            difference(&ours[0], &expected)
+        };
+        let (vectors, best) = (off(Isa::Avx512), off(Isa::Amx));
+        println!("{format:?} vectors {vectors} best {best}");
+        assert!(best <= vectors, "{format:?}: {best}, by vectors {vectors}");
+    }
+}

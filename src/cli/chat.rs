@@ -58,6 +58,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         let problem = "the model has none, so it was not made to talk; try taper generate";
         return Err(Error::Template(problem.into()).into());
     };
+    if model.built_in {
+        args.model.say(
+            "the model in this binary tells stories: it goes on with what you write, and answers \
+             nothing; -m names one that talks",
+        );
+    }
     let defaults = args.sampling.defaults(&model)?;
     defaults.warnings.iter().for_each(|warning| args.model.say(format!("warning: {warning}")));
     let reserve = RESERVED.min(model.spec().max_seq_len);

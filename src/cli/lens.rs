@@ -1,12 +1,16 @@
 //! `taper lens`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::text::{Looked, TextArgs, window};
+use super::text::{Looked, TextArgs, window, writable, write};
 use crate::error::Error;
-use crate::inspect::{Depth, Ground, Reading, Token, colour, lens, padded, shortened, visible};
+use crate::inspect::{
+    Depth, Ground, Reading, Token, colour, depths, document, lens, padded, shortened, title,
+    visible,
+};
 
 /// Columns of a cell in the table of colours.
 const CELL: usize = 11;
@@ -28,15 +32,24 @@ pub(crate) struct Args {
     /// Every position as JSON
     #[arg(long)]
     json: bool,
+    /// Every position as a page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.top == 0 {
         return Err(Error::request("--top", "0 tokens say nothing; at least 1").into());
     }
+    args.html.iter().try_for_each(|path| writable(path))?;
     let looked = args.text.load()?;
     let positions = positions(&args, looked.ids.len())?;
     let readings = lens(&looked.model.decoder, &looked.ids, positions, args.top)?;
+    if let Some(path) = &args.html {
+        let name = title(&looked.model);
+        let page = depths(&name, &looked.labels, &readings, &|id| label(&looked, id))?;
+        write(path, document::html(&page).as_bytes(), &args.text.model)?;
+    }
     let mut out = std::io::stdout().lock();
     if args.json {
         let whole = json!({

@@ -13,7 +13,7 @@ use super::progress::Bars;
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Model, Opened, Quantize};
 
-/// What runs where no model is named.
+/// What runs where no model is named and the binary has none.
 const DEFAULT_MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// What to do where that cannot be had.
@@ -80,6 +80,11 @@ impl ModelArgs {
             max_seq_len: self.context,
             adapters: self.adapter.clone(),
         };
+        if self.model.is_none()
+            && let Some(opened) = Opened::built_in(&options)?
+        {
+            return Ok((opened, options));
+        }
         let name = self.model.as_deref().unwrap_or(DEFAULT_MODEL);
         let opened = Opened::find(name, &options, &mut Bars::new(self.quiet));
         match opened {

@@ -12,7 +12,7 @@ use super::tune::TuneArgs;
 use crate::error::Result;
 use crate::generate::{Defaults, Request, Voice, generate};
 use crate::model::{LoadOptions, Model, Opened};
-use crate::train::{Event, Line, Observer, Recipe, begin, train};
+use crate::train::{Event, Line, Observer, Recipe, begin, curve, read_log, train};
 use crate::weights::hub::Silent;
 
 /// Train a model from a recipe, or go on with one (--from MODEL --data FILE), all of its weights or
@@ -63,6 +63,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     }
     let outcome = train(&recipe, &start, args.resume, workers, &mut screen)?;
     screen.bar.finish_and_clear();
+    if !args.quiet {
+        let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+        let lines = read_log(&recipe.out.join("log.jsonl"))?;
+        screen.say(curve::text(&lines, columns.min(100), 12).trim_end());
+    }
     let ended = if outcome.stopped { "stopped; --resume goes on" } else { "done" };
     let loss = outcome.valid_loss.map_or(String::new(), |loss| format!(", valid loss {loss:.4}"));
     screen.say(&format!("{ended}: {} steps{loss}", outcome.steps));

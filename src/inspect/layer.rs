@@ -64,6 +64,7 @@ impl LayerView {
         let shared = self.n_heads / self.n_kv_heads.max(1);
         let mut words = vec![match shared {
             1 => format!("{} heads", self.n_heads),
+            _ if self.n_kv_heads == 1 => format!("{} heads, all on 1 kv head", self.n_heads),
             _ => {
                 format!("{} heads, {} kv heads ({shared} share one)", self.n_heads, self.n_kv_heads)
             }

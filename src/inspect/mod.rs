@@ -2,6 +2,7 @@
 
 mod attention;
 mod colour;
+mod depths;
 pub mod document;
 mod escape;
 mod font;
@@ -28,6 +29,7 @@ mod worth;
 
 pub use attention::{Attended, HeadView, Look, Of, Plan, QueryView, attend};
 pub use colour::{Ground, Rgb, colour};
+pub use depths::depths;
 pub use escape::{escape, script_json};
 pub use layer::LayerView;
 pub use lens::{Depth, Guess, Reading, Residuals, lens};

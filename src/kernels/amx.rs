@@ -1,5 +1,5 @@
 //! AMX: tiles of 16 × 32 bf16, whose products are summed in f32. Here are the tiles; what is
-//! multiplied is said in `amx/` and in `attention/squares.rs`.
+//! multiplied is said in `amx/` and in `attention/amx.rs`.
 //!
 //! An f32 is the sum of three bf16. With activations split so, a product with bf16 weights is f32's,
 //! up to the order of sums; with weights split as well, that with f32 weights (Henry, Tang & Heinecke

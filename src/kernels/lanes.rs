@@ -30,6 +30,26 @@ pub(super) trait Lanes: Copy {
 
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, a: Self::F);
+    /// The first `count` of sixteen, fewer than all; the others are `rest`.
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize, rest: f32) -> Self::F {
+        let mut numbers = [rest; 16];
+        // SAFETY: the caller's; so many numbers are there.
+        unsafe {
+            numbers.as_mut_ptr().copy_from_nonoverlapping(from, count);
+            Self::load(numbers.as_ptr())
+        }
+    }
+    /// Writes the first `count` of sixteen, fewer than all.
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, count: usize, a: Self::F) {
+        let mut numbers = [0f32; 16];
+        // SAFETY: the caller's; there is room for so many.
+        unsafe {
+            Self::store(numbers.as_mut_ptr(), a);
+            to.copy_from_nonoverlapping(numbers.as_ptr(), count);
+        }
+    }
     unsafe fn splat(a: f32) -> Self::F;
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;

@@ -122,11 +122,11 @@ impl Linear {
 }
 
 fn dense(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if let Some(y) = kernels::linear(x, weight)? {
+        return Ok(y);
+    }
     let (batch, seq, input) = x.dims3()?;
     let rows = x.reshape((batch * seq, input))?;
-    if let Some(y) = kernels::linear(&rows, weight)? {
-        return Ok(y.reshape((batch, seq, ()))?);
-    }
     Ok(rows.matmul(&weight.t()?)?.reshape((batch, seq, ()))?)
 }
 

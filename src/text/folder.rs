@@ -42,6 +42,21 @@ impl Tokenizer {
     }
 }
 
+impl Tokenizer {
+    /// A `tokenizer.json` that is in memory, and what its `tokenizer_config.json` says.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Tokenizer`], naming `origin`.
+    pub fn from_bytes(bytes: &[u8], config: Map<String, Value>, origin: &str) -> Result<Self> {
+        let (special_map, added) = Default::default();
+        let config = Config { main: config, special_map, added, whole_file: true };
+        let mut inner = precheck::parse(bytes, Path::new(origin))?;
+        config.add_tokens(&mut inner)?;
+        let specials = config.specials(&inner);
+        Self::assemble(inner, specials, origin)
+    }
+}
+
 /// GPT-2's layout. Without `tokenizer.json` the class decides how text is cut into words.
 fn from_vocab_and_merges(
     vocab_path: &Path,

@@ -14,17 +14,21 @@ use crate::error::{Error, Result};
 
 /// Reads a `tokenizer.json`.
 pub(super) fn load(path: &Path) -> Result<tokenizers::Tokenizer> {
-    let bytes = read(path)?;
-    if let Some(tokenizer) = onepass::read(&bytes) {
+    parse(&read(path)?, path)
+}
+
+/// The same of bytes; `path` names them in errors.
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<tokenizers::Tokenizer> {
+    if let Some(tokenizer) = onepass::read(bytes) {
         return Ok(tokenizer);
     }
-    let outline: Outline = serde_json::from_slice(&bytes)
+    let outline: Outline = serde_json::from_slice(bytes)
         .map_err(|e| Error::file(path, format!("is no tokenizer: {e}")))?;
     if let Some(problem) = outline.model.problem() {
         return Err(Error::file(path, problem));
     }
     // The net under the check: other damage that the crate does not expect.
-    match catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&bytes))) {
+    match catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(bytes))) {
         Ok(Ok(tokenizer)) => Ok(tokenizer),
         Ok(Err(e)) => Err(Error::file(path, format!("is no usable tokenizer: {e}"))),
         Err(_) => Err(Error::file(path, "is damaged in a way that the tokenizer cannot read")),

@@ -1,19 +1,22 @@
 //! Gradients of a batch: its pieces go through the decoder on several threads, a piece a thread,
 //! and what they give is added in the pieces' order, so that threads change no number.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, Storage, Tensor};
 
 use super::corpus::{Batch, Corpus};
-use super::loss::loss;
+use super::dropout::Dropout;
+use super::loss::{loss, loss_heard};
 use super::variables::Variables;
 use crate::error::{Error, Result};
 use crate::kernels;
+use crate::nn::Probe;
 
 /// How rows go through the decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct How {
     /// Rows of a piece.
     pub micro: usize,
@@ -21,6 +24,10 @@ pub struct How {
     pub threads: usize,
     /// Whether products on the way to gradients may round to bf16.
     pub rounded: bool,
+    /// The share of numbers that are dropped on that way, see [`Dropout`].
+    pub dropout: f64,
+    /// What decides which.
+    pub seed: u64,
 }
 
 /// What a batch gave.
@@ -43,7 +50,7 @@ impl Gradients {
     }
 }
 
-/// The gradients of these rows.
+/// The gradients of these rows; `step` is the run's, for what is drawn anew at each.
 ///
 /// # Errors
 /// The decoder's.
@@ -52,6 +59,7 @@ pub fn gradients(
     corpus: &Corpus,
     rows: &[usize],
     how: How,
+    step: usize,
 ) -> Result<Gradients> {
     let batches =
         rows.chunks(how.micro).map(|rows| corpus.batch(rows)).collect::<Result<Vec<_>>>()?;
@@ -60,13 +68,16 @@ pub fn gradients(
         variables.iter().map(|(_, var)| vec![0f32; var.elem_count()]).collect();
     let mut sum = (0.0, zeros);
     let scale = 1.0 / count.max(1) as f64;
-    let one = |batch: &Batch| -> Result<(f64, Vec<Option<Tensor>>)> {
-        let loss = (loss(&variables.decoder()?, batch)? * scale)?;
+    let one = |(index, batch): &(usize, Batch)| -> Result<(f64, Vec<Option<Tensor>>)> {
+        let mut dropout = Dropout::new(how.dropout, how.seed, (step as u64) << 24 | *index as u64);
+        let probe = (how.dropout > 0.0).then_some(&mut dropout as &mut dyn Probe);
+        let loss = (loss_heard(&variables.decoder()?, batch, probe)? * scale)?;
         let mut store = loss.backward()?;
         let list = variables.iter().map(|(_, var)| store.remove(var)).collect();
         Ok((f64::from(loss.to_scalar::<f32>()?), list))
     };
-    let work = |batch: &Batch| kernels::rounded(how.rounded, || one(batch));
+    let work = |batch: &(usize, Batch)| kernels::rounded(how.rounded, || one(batch));
+    let batches: Vec<(usize, Batch)> = batches.into_iter().enumerate().collect();
     in_order(&batches, how.threads, work, |(loss, list)| {
         sum.0 += loss;
         for (sum, gradient) in sum.1.iter_mut().zip(list) {
@@ -138,14 +149,25 @@ fn in_order<I: Sync, O>(
         loop {
             let index = next.fetch_add(1, Ordering::SeqCst);
             let Some(item) = items.get(index) else { return Ok(()) };
-            let done = if failed.load(Ordering::SeqCst) { None } else { Some(work(item)) };
+            let work = AssertUnwindSafe(|| work(item));
+            let done = match failed.load(Ordering::SeqCst) {
+                true => None,
+                // Whoever waits for this one's turn would wait forever: the panic goes on below.
+                false => Some(catch_unwind(work)),
+            };
             let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             while turn.next != index {
                 turn = moved.wait(turn).unwrap_or_else(PoisonError::into_inner);
             }
             turn.next += 1;
             let result = match done {
-                Some(done) => done.and_then(|out| (turn.take)(out)),
+                Some(Ok(done)) => done.and_then(|out| (turn.take)(out)),
+                Some(Err(panic)) => {
+                    failed.store(true, Ordering::SeqCst);
+                    moved.notify_all();
+                    drop(turn);
+                    resume_unwind(panic)
+                }
                 None => Ok(()),
             };
             moved.notify_all();

@@ -1,4 +1,4 @@
-//! The log of a run, a JSON object a line, and the curve drawn from it.
+//! The log of a run, a JSON object a line. Drawing it is `curve.rs`'s affair.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -63,17 +63,16 @@ impl Log {
 }
 
 /// The lines of a log; none where there is none.
-pub(super) fn read(path: &Path) -> Result<Vec<Line>> {
-    let Ok(file) = File::open(path) else { return Ok(Vec::new()) };
+///
+/// # Errors
+/// [`Error::File`] where it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file(path, error)),
+    };
     // A last line may be half written.
     let lines = BufReader::new(file).lines().map_while(std::result::Result::ok);
     Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())
-}
-
-/// The lines of the log at `path`, to be drawn.
-///
-/// # Errors
-/// [`Error::File`].
-pub fn curve(path: &Path) -> Result<Vec<Line>> {
-    read(path)
 }

@@ -5,14 +5,26 @@ use candle_core::{D, Tensor};
 use super::corpus::Batch;
 use crate::error::Result;
 use crate::kernels::{self, IGNORED};
-use crate::nn::Decoder;
+use crate::nn::{Decoder, Probe, Run};
 
 /// −Σ ln p(label) over what is learned of `batch`, in nats: a scalar.
 ///
 /// # Errors
 /// The tensor's own.
 pub fn loss(decoder: &Decoder, batch: &Batch) -> Result<Tensor> {
-    let logits = decoder.logits(&batch.ids)?; // (rows, seq, vocab)
+    loss_heard(decoder, batch, None)
+}
+
+/// The same, while `probe` listens to the decoder, and may change what it hears.
+///
+/// # Errors
+/// The tensor's own, and the probe's.
+pub fn loss_heard(
+    decoder: &Decoder,
+    batch: &Batch,
+    probe: Option<&mut dyn Probe>,
+) -> Result<Tensor> {
+    let logits = decoder.run(&batch.ids, Run { probe, ..Run::default() })?; // (rows, seq, vocab)
     let logits = logits.reshape(((), logits.dim(D::Minus1)?))?; // (tokens, vocab)
     let losses = match kernels::cross_entropy(&logits, &batch.labels)? {
         Some(losses) => losses,

@@ -107,6 +107,9 @@ pub struct Recipe {
     /// The greatest norm of all gradients together; 0: any.
     #[serde(default = "unit")]
     pub clip: f64,
+    /// The share of embeddings and of both branches' outputs that is dropped while learning.
+    #[serde(default)]
+    pub dropout: f64,
     /// The same seed gives the same run.
     #[serde(default)]
     pub seed: u64,
@@ -244,6 +247,7 @@ impl Recipe {
             ("beta1", self.beta1, 0.999_999),
             ("beta2", self.beta2, 0.999_999),
             ("valid_share", self.valid_share, 0.9),
+            ("dropout", self.dropout, 0.9),
         ] {
             if !positive(number) || number > most {
                 let range =

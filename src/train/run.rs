@@ -7,12 +7,14 @@ use std::time::Instant;
 use super::adamw::AdamW;
 use super::begin::Start;
 use super::corpus::Order;
+use super::curve;
 use super::export::{latest, replace};
 use super::gradients::{How, evaluate, gradients};
-use super::log::{Line, Log};
+use super::log::{self, Line, Log};
 use super::recipe::{Export, Recipe};
 use super::state::{self, Facts};
 use crate::error::{Error, Result};
+use crate::kernels;
 
 /// What a run tells while it runs.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub struct Outcome {
 }
 
 /// Trains what `start` holds, in the recipe's folder: `last/` is the newest checkpoint, `best/`
-/// the one with the smallest validation loss, `log.jsonl` the log. With `resume` it goes on where
+/// the one with the smallest validation loss, `log.jsonl` the log, `curve.svg` its picture. With `resume` it goes on where
 /// `last/` stands, to the same numbers as a run that never ended.
 ///
 /// # Errors
@@ -64,6 +66,7 @@ pub fn train(
     threads: usize,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
+    kernels::keep_memory();
     let mut run = Run::open(recipe, start, resume, threads)?;
     let mut stopped = false;
     while run.facts.step < recipe.steps && !stopped {
@@ -142,6 +145,8 @@ impl<'a> Run<'a> {
                 micro: recipe.micro_batch,
                 threads,
                 rounded: recipe.products == Export::Bf16,
+                dropout: recipe.dropout,
+                seed: recipe.seed,
             },
             optimizer,
             facts,
@@ -153,7 +158,7 @@ impl<'a> Run<'a> {
     fn step(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let (recipe, variables) = (self.recipe, &self.start.variables);
         let rows = self.order.rows(self.facts.step, recipe.batch);
-        let given = gradients(variables, &self.start.train, &rows, self.how)?;
+        let given = gradients(variables, &self.start.train, &rows, self.how, self.facts.step)?;
         let (norm, step) = (given.norm(), self.facts.step + 1);
         if !given.loss.is_finite() || !norm.is_finite() {
             let what = if given.loss.is_finite() { "a gradient" } else { "the loss" };
@@ -208,6 +213,9 @@ impl<'a> Run<'a> {
             self.start.files.write(folder, &self.start.variables)?;
             state::write(folder, &self.start.variables, &self.optimizer, &self.facts)
         })?;
+        let path = self.recipe.out.join("curve.svg");
+        let drawn = curve::svg(&log::read(&self.recipe.out.join("log.jsonl"))?);
+        std::fs::write(&path, drawn).map_err(|e| Error::file(&path, e))?;
         observer.hear(Event::Saved(&self.last))?;
         self.since.began += began.elapsed();
         Ok(())

@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
+use candle_core::DType;
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Format};
 use super::file::{DataFile, Stored};
 use crate::error::{Error, Result};
 use crate::kernels::map::Map;
@@ -49,7 +50,11 @@ impl Checkpoint {
     fn hash_of_config(&self) -> Result<Sha256> {
         let mut hash = Sha256::new();
         let config = self.folder().join("config.json");
-        if self.gguf().is_none() && config.is_file() {
+        for tensor in &self.held {
+            let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            numbers.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+        if self.format() != Format::Memory && self.gguf().is_none() && config.is_file() {
             hash.update(std::fs::read(&config).map_err(|e| Error::file(&config, e))?);
         }
         Ok(hash)

@@ -48,6 +48,22 @@ impl Checkpoint {
         Ok(this)
     }
 
+    /// The tensors in the bytes of a safetensors file.
+    ///
+    /// # Errors
+    /// [`Error::File`], naming `origin`, for what is no such file.
+    pub fn of_bytes(origin: &str, bytes: &[u8]) -> Result<Self> {
+        let wrong = |e: safetensors::SafeTensorError| Error::file(origin, e);
+        let file = safetensors::SafeTensors::deserialize(bytes).map_err(wrong)?;
+        let tensor = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+            let dtype = DType::try_from(view.dtype())?;
+            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+            Ok((name, tensor))
+        };
+        let tensors = file.tensors().into_iter().map(tensor).collect::<Result<Vec<_>>>()?;
+        Self::of_tensors(origin, tensors)
+    }
+
     /// The tensor of this name, whole, in its own shape.
     ///
     /// # Errors

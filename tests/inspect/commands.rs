@@ -37,6 +37,15 @@ fn what_cannot_be_is_refused() {
         ("attend", vec!["--head", "9"], "9 is none of layer 0's 0 to 3"),
         ("attend", vec!["--png", "no/such/folder/a.png"], "no/such/folder/a.png"),
         ("attend", vec!["--html", "no/such/folder/a.html"], "no/such/folder/a.html"),
+        ("attend", vec!["--svg", "no/such/folder/a.svg"], "no/such/folder/a.svg"),
+        ("attend", vec!["--safetensors", "no/such/folder/a"], "no/such/folder/a"),
+        ("explain", vec!["--markdown", "no/such/folder/a.md"], "no/such/folder/a.md"),
+        ("explain", vec!["--head", "9"], "9 is none of layer 0's 0 to 3"),
+        ("generate", vec!["--ablate", "9.0"], "layer 9 is none of 0 to 1"),
+        ("generate", vec!["--ablate", "0.9"], "layer 0 has heads 0 to 3"),
+        ("generate", vec!["--ablate", "first"], "`first` is no head"),
+        ("generate", vec!["--scale", "0.1=loud"], "`loud` is no factor"),
+        ("lens", vec!["--html", "no/such/folder/a.html"], "no/such/folder/a.html"),
         ("lens", vec!["--position", "3"], "3 is none of 0 to 2"),
         ("explain", vec!["--layer", "7"], "7 is none of the model's 0 to 1"),
         ("explain", vec!["--token", "3"], "3 is none of 0 to 2"),
@@ -114,6 +123,42 @@ fn a_hundred_thousand_tokens_are_refused() {
     for command in ["attend", "lens", "explain"] {
         refused(&[command, "-m", stories, "--prompt-file", path], "512");
     }
+    // Where there is room for them, what would be too much to write or to read.
+    for (command, more, says) in [
+        ("attend", &["--html", "no.html"][..], "up to 512 tokens, this text has 10000"),
+        ("attend", &["--safetensors", "no.safetensors"], "choose a --layer"),
+        ("explain", &[], "this text has 10000"),
+    ] {
+        let args = [command, "-m", stories, "--prompt-file", path, "--context", "200000", "-q"];
+        refused(&[&args[..], more].concat(), says);
+        assert!(more.iter().all(|file| !std::path::Path::new(file).exists()));
+    }
+}
+
+#[test]
+fn one_token_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    for case in ["llama/tied_gqa", "gpt2/small", "gpt_oss/defaults", "bloom/three_heads"] {
+        let model = golden(case);
+        let ids = ["-m", model.to_str().unwrap(), "--prompt-ids", "5", "-q"];
+        let files = ["png", "svg", "html", "safetensors"].map(|kind| file(&format!("a.{kind}")));
+        let [png, svg, html, maps] = &files;
+        let all = ["--png", png, "--svg", svg, "--html", html, "--safetensors", maps, "--json"];
+        for (command, more) in
+            [("attend", &all[..]), ("lens", &["--json", "--html", html]), ("explain", &[])]
+        {
+            let args: Vec<&str> =
+                [command].into_iter().chain(ids).chain(more.iter().copied()).collect();
+            let output = taper(&args);
+            assert!(output.status.success(), "{case} {command}: {}", text(&output.stderr));
+            assert!(!text(&output.stdout).contains("NaN"), "{case} {command}");
+        }
+        assert!(files.iter().all(|file| std::fs::metadata(file).unwrap().len() > 60), "{case}");
+    }
+    let Some(stories) = shared("stories260K") else { return };
+    let args = ["heads", "-m", stories.to_str().unwrap(), "--ablate", "--text"];
+    refused(&[&args[..], &[""]].concat(), "no second token");
 }
 
 #[test]
@@ -127,5 +172,16 @@ fn strange_text_stays_text() {
         assert!(output.status.success(), "{command}: {}", text(&output.stderr));
         let shown = said.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
         assert_eq!(shown, None, "{command}");
+    }
+    // As JSON each token is what the tokenizer has, whatever that is.
+    for command in ["attend", "lens"] {
+        let output = taper(&[command, "-m", stories, strange, "--json", "--quiet"]);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let tokens = said["tokens"].as_array().unwrap().iter();
+        let whole: String = tokens.map(|token| token["text"].as_str().unwrap()).collect();
+        assert!(
+            whole.contains("</script>") && whole.contains("\\xE2\\x80\\xAE"),
+            "{command}: {whole}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Does a lesson add up, for every family, and does it notice when something does not?
 
-use taper::inspect::{Focus, MOST_WORDS, document, lesson};
+use taper::inspect::{Focus, MOST_WORDS, depths, document, lens, lesson};
 use taper::model::{LoadOptions, Model};
 use taper::parity::Trace;
 
@@ -127,4 +127,28 @@ fn a_ranking_is_a_page() {
     }
     let page = document::html(&page);
     assert!(page.matches("class=\"line\"").count() == 4, "two curves of each of two");
+}
+
+#[test]
+fn a_lens_is_a_page() {
+    let model = load("llama/tied_gqa");
+    let ids: Vec<u32> = (0..20).map(|at| at * 7 % 61).collect();
+    let readings = lens(&model.decoder, &ids, 0..ids.len(), 3).unwrap();
+    let labels: Vec<String> = ids.iter().map(|id| format!("</td>{id}")).collect();
+    let label = |id: u32| format!("<{id}>");
+    let page = depths("a model", &labels, &readings, &label).unwrap();
+    // The last row of every table is the embeddings', the first the whole model's.
+    let document::Part::Table(wall) = &page.sections[0].parts[1] else { panic!("no table") };
+    assert_eq!((wall.rows.len(), wall.columns.len()), (3, 21));
+    for (reading, cell) in readings.iter().zip(&wall.rows[0][1..]) {
+        assert_eq!(cell.text, label(reading.answer));
+        assert_eq!(cell.shade, reading.depths[2].top[0].probability);
+    }
+    let html = document::html(&page);
+    assert!(html.contains("&lt;/td&gt;7") && !html.contains("</td>7"));
+    assert!(html.contains("class=\"line\""));
+    assert!(depths("a model", &labels, &[], &label).is_err());
+    let many = vec![readings[0].clone(); 513];
+    let refused = depths("a model", &labels, &many, &label).unwrap_err().to_string();
+    assert!(refused.contains("not 513"), "{refused}");
 }

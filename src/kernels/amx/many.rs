@@ -110,31 +110,52 @@ unsafe fn gated_of<const A: usize, const B: usize>(
             let end = blocks.min(first + at_once);
             for pair in pairs.clone() {
                 if pair * SIDE >= gate.n {
-                    let rows = first * ROWS..left.rows.min(end * ROWS);
-                    for row in rows {
-                        to.put(row, pair, [_mm512_setzero_ps(); 2]);
-                    }
+                    nothing(first * ROWS..left.rows.min(end * ROWS), pair, to);
                     continue;
                 }
                 let weights = [gates.pair(pair, &groups), ups.pair(pair, &groups)];
                 let steps = (end - first).div_ceil(2);
-                let mut ahead =
-                    [gates.ahead(pair, &groups, steps), ups.ahead(pair, &groups, steps)];
+                let mut ahead = [&gates, &ups].map(|right| right.ahead(pair, &groups, steps));
                 for block in (first..end).step_by(2) {
-                    let a = tiles(left, block, 0);
-                    for ((sums, b), ahead) in sums.iter_mut().zip(weights).zip(&mut ahead) {
+                    for ahead in &mut ahead {
                         ahead.ask();
-                        let sums = sums.0.as_mut_ptr();
-                        match block + 1 < blocks {
-                            true => sum::<A, B, false>(a, b, groups.len(), sums, SIDE, false),
-                            false => sum::<A, B, true>(a, b, groups.len(), sums, SIDE, false),
-                        }
                     }
+                    both::<A, B>(left, block, weights, &mut sums);
                     let rows = block * ROWS..left.rows.min((block + 2) * ROWS);
                     join(&sums, activation, rows, gate.n, pair, to);
                 }
             }
         }
+    }
+}
+
+/// Blocks of sums of two matrices.
+#[inline(always)]
+unsafe fn both<const A: usize, const B: usize>(
+    left: &Tiles,
+    block: usize,
+    weights: [[*const u8; 2]; 2],
+    sums: &mut [Edge; 2],
+) {
+    for (sums, b) in sums.iter_mut().zip(weights) {
+        let to = sums.0.as_mut_ptr();
+        // SAFETY: the caller's.
+        unsafe {
+            let a = tiles(left, block, 0);
+            match block + 1 < left.rows.div_ceil(ROWS) {
+                true => sum::<A, B, false>(a, b, left.groups, to, SIDE, false),
+                false => sum::<A, B, true>(a, b, left.groups, to, SIDE, false),
+            }
+        }
+    }
+}
+
+/// Zeros for a group that no matrix reaches.
+#[inline(always)]
+unsafe fn nothing(rows: Range<usize>, group: usize, to: Room) {
+    for row in rows {
+        // SAFETY: the caller's: there are such rows and such a group.
+        unsafe { to.put(row, group, [_mm512_setzero_ps(); 2]) };
     }
 }
 

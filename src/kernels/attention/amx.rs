@@ -4,15 +4,16 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::amx::{EXACT, Region, TILE, Tiles, Unpacked, split, sum};
+use super::super::amx::{EXACT, Region, TILE, Tiles, Unpacked, sum};
 use super::super::format::GROUP;
-use super::super::lanes::{Avx512, Lanes};
+use super::super::lanes::Avx512;
 use super::super::memory::{Lent, Shared, lent};
 use super::super::panel::Sink;
 use super::super::pool::share;
+use super::columns::{columns, mask};
 use super::softmax::{Seen, Sum, weigh};
 use super::tiled::{Block, ROWS};
-use super::{Kind, Rows, Task};
+use super::{Kind, Task};
 
 /// Keys that are worked through at a time.
 const KEYS: usize = 64;
@@ -249,82 +250,6 @@ unsafe fn products<const A: usize, const B: usize>(
             match block + 1 < blocks {
                 true => sum::<A, B, false>(a, b, groups, to, stride, add),
                 false => sum::<A, B, true>(a, b, groups, to, stride, add),
-            }
-        }
-    }
-}
-
-/// Which of the sixteen numbers from `first` on are among the first `count`.
-#[inline(always)]
-fn mask(count: usize, first: usize) -> __mmask16 {
-    let left = count.saturating_sub(first).min(16);
-    ((1u32 << left) - 1) as __mmask16
-}
-
-impl Rows {
-    /// Sixteen numbers of a row, of which the row has `width`; zeros behind.
-    #[inline(always)]
-    unsafe fn vector(&self, index: usize, vector: usize, width: usize) -> __m512 {
-        let mask = mask(width, vector * 16);
-        // SAFETY: the caller's: there is such a row; what the mask hides is not read.
-        unsafe {
-            let row = self.row(index);
-            match self.kind {
-                Kind::F32 => {
-                    _mm512_maskz_loadu_ps(mask, row.cast::<f32>().wrapping_add(vector * 16))
-                }
-                Kind::Bf16 | Kind::F16 => {
-                    let row = row.cast::<i16>().wrapping_add(vector * 16);
-                    let half = _mm256_maskz_loadu_epi16(mask, row);
-                    match self.kind {
-                        Kind::F16 => _mm512_cvtph_ps(half),
-                        _ => {
-                            let wide = _mm512_cvtepu16_epi32(half);
-                            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// A group of a row.
-    #[inline(always)]
-    unsafe fn pair(&self, index: usize, group: usize, width: usize) -> [__m512; 2] {
-        // SAFETY: the caller's.
-        unsafe { [self.vector(index, 2 * group, width), self.vector(index, 2 * group + 1, width)] }
-    }
-}
-
-/// Up to sixteen rows as the columns of right-hand tiles, `[groups][B]`; columns without a row are 0.
-#[inline(always)]
-unsafe fn columns<const B: usize>(
-    rows: Rows,
-    keys: Range<usize>,
-    head_dim: usize,
-    groups: usize,
-    to: *mut u8,
-) {
-    #[repr(C, align(64))]
-    struct Parts([u8; EXACT * TILE]);
-    let mut parts = Parts([0; EXACT * TILE]);
-    for group in 0..groups {
-        // SAFETY: the caller's: the keys are there, and `to` has room.
-        unsafe {
-            let room = parts.0.as_mut_ptr();
-            for (i, key) in keys.clone().enumerate() {
-                split(rows.pair(key, group, head_dim), B, room.add(i * 64));
-            }
-            for part in 0..B {
-                let mut square = [_mm512_setzero_ps(); 16];
-                for (i, line) in square.iter_mut().enumerate().take(keys.len()) {
-                    *line = _mm512_load_ps(room.add(part * TILE + i * 64).cast());
-                }
-                let to = to.add((group * B + part) * TILE);
-                // Two numbers of bf16 move as one of 32 bits.
-                for (i, line) in Avx512::transpose(square).into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add(i * 64).cast(), line);
-                }
             }
         }
     }

@@ -3,12 +3,17 @@
 //! "a query sees itself and what is before it" are left to the definition.
 
 mod block;
+mod room;
+mod rows;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 
 use super::super::isa::Isa;
 use super::fits;
 use super::numbers::{like, numbers, slice, stored, written};
+use super::rounded::may_round;
 use crate::error::Result;
 
 /// Each of as many queries as keys sees itself and the keys before it.
@@ -29,7 +34,8 @@ pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Result<O
     if !served {
         return Ok(None);
     }
-    let op = Attention { sizes: Sizes { batch, heads, kv_heads, seq, head_dim }, scale };
+    let sizes = Sizes { batch, heads, kv_heads, seq, head_dim };
+    let op = Attention { sizes, scale, rounded: may_round() };
     let z = q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)?;
     Ok(Some(z.transpose(1, 2)?))
 }
@@ -47,6 +53,47 @@ struct Sizes {
 struct Attention {
     sizes: Sizes,
     scale: f64,
+    /// Whether products may round their factors to bf16.
+    rounded: bool,
+}
+
+impl Attention {
+    /// # Safety
+    /// The inputs must be as long as the sizes say, and `to` as the queries.
+    unsafe fn forward(&self, inputs: Inputs<'_>, to: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (Isa::current(), self.rounded) {
+                #[cfg(target_arch = "x86_64")]
+                (Isa::Amx, true) => tiled::forward::<1>(inputs, to),
+                #[cfg(target_arch = "x86_64")]
+                (Isa::Amx, false) => tiled::forward::<3>(inputs, to),
+                (isa, _) => block::forward(isa, inputs, to),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Attention::forward`]; the gradients must be as long as what they are of.
+    unsafe fn backward(
+        &self,
+        inputs: Inputs<'_>,
+        outputs: Outputs<'_>,
+        dq: *mut f32,
+        dk: &mut [f32],
+        dv: &mut [f32],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            match (Isa::current(), self.rounded) {
+                #[cfg(target_arch = "x86_64")]
+                (Isa::Amx, true) => tiled::backward::<1>(inputs, outputs, dq, dk, dv),
+                #[cfg(target_arch = "x86_64")]
+                (Isa::Amx, false) => tiled::backward::<3>(inputs, outputs, dq, dk, dv),
+                (isa, _) => block::backward(isa, inputs, outputs, dq, dk, dv),
+            }
+        }
+    }
 }
 
 /// Queries, keys and values, contiguous.
@@ -64,6 +111,20 @@ pub(super) struct Inputs<'a> {
 pub(super) struct Outputs<'a> {
     z: &'a [f32],
     dz: &'a [f32],
+}
+
+impl Inputs<'_> {
+    /// The query heads, counted through the batch, of key head `pair`, counted so as well.
+    fn heads_of(&self, pair: usize) -> std::ops::Range<usize> {
+        let group = self.sizes.heads / self.sizes.kv_heads;
+        pair * group..(pair + 1) * group
+    }
+
+    /// Where a query's row begins in (batch, seq, heads, head_dim).
+    fn place(&self, head: usize, query: usize) -> usize {
+        let (batch, head) = (head / self.sizes.heads, head % self.sizes.heads);
+        ((batch * self.sizes.seq + query) * self.sizes.heads + head) * self.sizes.head_dim
+    }
 }
 
 impl CustomOp3 for Attention {
@@ -88,9 +149,7 @@ impl CustomOp3 for Attention {
             scale: self.scale as f32,
         };
         // SAFETY: the slices are as long as the sizes say, and all is written.
-        let z = unsafe {
-            written(inputs.q.len(), |to| block::forward(Isa::current(), inputs, to)) //
-        };
+        let z = unsafe { written(inputs.q.len(), |to| self.forward(inputs, to)) };
         let Sizes { batch, heads, seq, head_dim, .. } = self.sizes;
         Ok(stored(z, (batch, seq, heads, head_dim)))
     }
@@ -118,7 +177,7 @@ impl CustomOp3 for Attention {
         let dq = unsafe {
             written(inputs.q.len(), |dq| {
                 let outputs = Outputs { z: &z, dz: &dz };
-                block::backward(Isa::current(), inputs, outputs, dq, &mut dk, &mut dv);
+                self.backward(inputs, outputs, dq, &mut dk, &mut dv);
             })
         };
         Ok((like(q, dq)?, like(k, dk)?, like(v, dv)?))

@@ -214,22 +214,17 @@ unsafe fn backward_with<L: Lanes>(
         // SAFETY: vectors lie within the rows.
         unsafe {
             let (mean, inverse) = statistics::<L>(norm, x);
-            // (Beyond the row g is 0, whatever x̂ is.)
-            let part = |i: usize| {
-                let of = |x: &[f32]| load::<L>(x.as_ptr().add(i), n - i, 0.0);
-                let dy = of(dy);
-                (L::mul(L::sub(of(x), mean), inverse), L::mul(dy, of(weight)), dy)
-            };
+            let row_of = Row { x, weight, dy, mean, inverse };
             let (mut g_sum, mut gx_sum) = (L::splat(0.0), L::splat(0.0));
             for i in (0..n).step_by(16) {
-                let (x, g, _) = part(i);
+                let (x, g, _) = row_of.part::<L>(i);
                 g_sum = L::add(g_sum, g);
                 gx_sum = L::fma(g, x, gx_sum);
             }
             let g_mean = if norm.centred { L::total(g_sum) / n as f32 } else { 0.0 };
             let (g_mean, gx_mean) = (L::splat(g_mean), L::splat(-L::total(gx_sum) / n as f32));
             for i in (0..n).step_by(16) {
-                let (x, g, dy) = part(i);
+                let (x, g, dy) = row_of.part::<L>(i);
                 let d = L::fma(x, gx_mean, L::sub(g, g_mean));
                 store::<L>(dx.add(row * n + i), n - i, L::mul(d, inverse));
                 add_to::<L>(dw, i, L::mul(dy, x));
@@ -237,6 +232,31 @@ unsafe fn backward_with<L: Lanes>(
                     add_to::<L>(db, i, dy);
                 }
             }
+        }
+    }
+}
+
+/// A row on its way back.
+struct Row<'a, F> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    dy: &'a [f32],
+    mean: F,
+    inverse: F,
+}
+
+impl<F: Copy> Row<'_, F> {
+    /// x̂, g and dy of sixteen numbers, or as many as are left; beyond the row g and dy are 0. (No
+    /// closure: its instructions would become calls.)
+    #[inline(always)]
+    unsafe fn part<L: Lanes<F = F>>(&self, i: usize) -> (F, F, F) {
+        let count = self.x.len() - i;
+        // SAFETY: `i` lies within the row.
+        unsafe {
+            let x = load::<L>(self.x.as_ptr().add(i), count, 0.0);
+            let weight = load::<L>(self.weight.as_ptr().add(i), count, 0.0);
+            let dy = load::<L>(self.dy.as_ptr().add(i), count, 0.0);
+            (L::mul(L::sub(x, self.mean), self.inverse), L::mul(dy, weight), dy)
         }
     }
 }

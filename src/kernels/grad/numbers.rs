@@ -72,26 +72,12 @@ pub(super) fn like(x: &Tensor, data: Vec<f32>) -> Result<Option<Tensor>> {
 #[inline(always)]
 pub(super) unsafe fn load<L: Lanes>(from: *const f32, count: usize, rest: f32) -> L::F {
     // SAFETY: the caller's: so many are there.
-    unsafe {
-        if count >= 16 {
-            return L::load(from);
-        }
-        let mut numbers = [rest; 16];
-        numbers.as_mut_ptr().copy_from_nonoverlapping(from, count);
-        L::load(numbers.as_ptr())
-    }
+    unsafe { if count < 16 { L::load_first(from, count, rest) } else { L::load(from) } }
 }
 
 /// Writes the first `count` of sixteen numbers.
 #[inline(always)]
 pub(super) unsafe fn store<L: Lanes>(to: *mut f32, count: usize, a: L::F) {
     // SAFETY: the caller's: there is room for so many.
-    unsafe {
-        if count >= 16 {
-            return L::store(to, a);
-        }
-        let mut numbers = [0f32; 16];
-        L::store(numbers.as_mut_ptr(), a);
-        to.copy_from_nonoverlapping(numbers.as_ptr(), count);
-    }
+    unsafe { if count < 16 { L::store_first(to, count, a) } else { L::store(to, a) } }
 }

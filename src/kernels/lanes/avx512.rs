@@ -51,6 +51,14 @@ impl Lanes for Avx512 {
         _mm512_storeu_ps(to, a);
     }
     #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize, rest: f32) -> __m512 {
+        _mm512_mask_loadu_ps(_mm512_set1_ps(rest), (1 << count) - 1, from)
+    }
+    #[inline(always)]
+    unsafe fn store_first(to: *mut f32, count: usize, a: __m512) {
+        _mm512_mask_storeu_ps(to, (1 << count) - 1, a);
+    }
+    #[inline(always)]
     unsafe fn splat(a: f32) -> __m512 {
         _mm512_set1_ps(a)
     }

@@ -1,3 +1,5 @@
+//! What is written is what was read, whatever it lay in. Adapters are tested in tests/adapters.rs.
+
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};

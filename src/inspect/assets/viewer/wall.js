@@ -90,7 +90,8 @@ function thumbSide(width) {
   const heads = Math.max(...data.layers.map((layer) => layer.n_heads));
   const groups = Math.max(...data.layers.map((layer) => (layer.n_kv_heads < layer.n_heads ? layer.n_kv_heads : 0)));
   const room = width - (width < 700 ? 42 : 72) - 5 * groups;
-  return Math.min(Math.max(Math.floor(room / heads) - 5, 22), 62);
+  const most = Math.min(Math.max(Math.floor(700 / data.layers.length), 62), 96);
+  return Math.min(Math.max(Math.floor(room / heads) - 5, 22), most);
 }
 
 function wall(main) {

@@ -1,13 +1,14 @@
 //! A few dozen queries of a head meet all keys that they see. Rows are copied with zeros behind
 //! them, so that every vector is whole; queries are scaled as they are copied.
 
-use super::super::super::lanes::{Lanes, exp, per_isa};
-use super::super::numbers::{load, store};
+use super::super::super::lanes::{Lanes, per_isa};
 use super::super::product::{Left, Out, Right, multiply};
+use super::room::Room;
+use super::rows::{copy, dot, softmax};
 use super::{Inputs, Outputs};
 
 /// Queries of a block: their scores of a thousand keys are 192 KiB.
-const ROWS: usize = 48;
+pub(super) const ROWS: usize = 48;
 /// Queries that are multiplied with the same keys.
 const STRIP: usize = 12;
 
@@ -94,92 +95,6 @@ unsafe fn backward_with<L: Lanes>(
                 for key in 0..sizes.seq {
                     let to = to.as_mut_ptr().add(start + key * sizes.head_dim);
                     copy::<L>(sums.as_ptr().add(key * room.width), to, sizes.head_dim, 1.0);
-                }
-            }
-        }
-    }
-}
-
-impl Inputs<'_> {
-    /// The query heads, counted through the batch, of key head `pair`, counted so as well.
-    fn heads_of(&self, pair: usize) -> std::ops::Range<usize> {
-        let group = self.sizes.heads / self.sizes.kv_heads;
-        pair * group..(pair + 1) * group
-    }
-
-    /// Where a query's row begins in (batch, seq, heads, head_dim).
-    fn place(&self, head: usize, query: usize) -> usize {
-        let (batch, head) = (head / self.sizes.heads, head % self.sizes.heads);
-        ((batch * self.sizes.seq + query) * self.sizes.heads + head) * self.sizes.head_dim
-    }
-}
-
-/// What is worked in. Rows of `head_dim` numbers are `width` wide, rows of scores `pitch`.
-struct Room {
-    width: usize,
-    pitch: usize,
-    k: Vec<f32>,        // (seq, width)
-    v: Vec<f32>,        // (seq, width)
-    k_turned: Vec<f32>, // (width, pitch)
-    v_turned: Vec<f32>, // (width, pitch)
-    q: Vec<f32>,        // (ROWS, width), scaled
-    dz: Vec<f32>,       // (ROWS, width)
-    weights: Vec<f32>,  // (ROWS, pitch)
-    scores: Vec<f32>,   // (ROWS, pitch): gradients of the weights, then of the scores
-    dq: Vec<f32>,       // (ROWS, width)
-    dk: Vec<f32>,       // (seq, width)
-    dv: Vec<f32>,       // (seq, width)
-}
-
-impl Room {
-    fn new(inputs: &Inputs<'_>) -> Self {
-        let (width, seq) = (inputs.sizes.head_dim.next_multiple_of(16), inputs.sizes.seq);
-        let pitch = seq.next_multiple_of(16);
-        let rows = |n: usize, width: usize| vec![0f32; n * width];
-        Self {
-            width,
-            pitch,
-            k: rows(pitch, width),
-            v: rows(pitch, width),
-            k_turned: rows(width, pitch),
-            v_turned: rows(width, pitch),
-            q: rows(ROWS, width),
-            dz: rows(ROWS, width),
-            weights: rows(ROWS, pitch),
-            scores: rows(ROWS, pitch),
-            dq: rows(ROWS, width),
-            dk: rows(seq, width),
-            dv: rows(seq, width),
-        }
-    }
-
-    /// Copies a key head's rows, and turns them.
-    #[inline(always)]
-    unsafe fn enter_head<L: Lanes>(&mut self, inputs: &Inputs<'_>, pair: usize) {
-        let (seq, head_dim) = (inputs.sizes.seq, inputs.sizes.head_dim);
-        let start = pair * seq * head_dim;
-        let sides = [
-            (inputs.k, &mut self.k, &mut self.k_turned),
-            (inputs.v, &mut self.v, &mut self.v_turned),
-        ];
-        for (from, rows, turned) in sides {
-            // SAFETY: the rows are there; there is room for whole squares of sixteen.
-            unsafe {
-                for key in 0..seq {
-                    let from = from.as_ptr().add(start + key * head_dim);
-                    copy::<L>(from, rows.as_mut_ptr().add(key * self.width), head_dim, 1.0);
-                }
-                for key in (0..self.pitch).step_by(16) {
-                    for number in (0..self.width).step_by(16) {
-                        let mut square = [L::splat(0.0); 16];
-                        for (i, line) in square.iter_mut().enumerate() {
-                            *line = L::load(rows.as_ptr().add((key + i) * self.width + number));
-                        }
-                        for (i, line) in L::transpose(square).into_iter().enumerate() {
-                            let to = (number + i) * self.pitch + key;
-                            L::store(turned.as_mut_ptr().add(to), line);
-                        }
-                    }
                 }
             }
         }
@@ -275,12 +190,7 @@ impl Block {
                 let at = inputs.place(self.head, self.first + i);
                 let (z, dz) = (outputs.z.as_ptr().add(at), outputs.dz.as_ptr().add(at));
                 copy::<L>(dz, room.dz.as_mut_ptr().add(i * room.width), self.head_dim, 1.0);
-                let mut sum = L::splat(0.0);
-                for n in (0..self.head_dim).step_by(16) {
-                    let of = |x: *const f32| load::<L>(x.add(n), self.head_dim - n, 0.0);
-                    sum = L::fma(of(z), of(dz), sum);
-                }
-                *share = L::total(sum);
+                *share = dot::<L>(z, dz, self.head_dim);
             }
             let (dz, values) = (room.dz.as_ptr(), room.v_turned.as_ptr());
             self.meet::<L>(dz, values, [room.width, room.pitch], room.scores.as_mut_ptr());
@@ -320,46 +230,6 @@ impl Block {
                 let out = Out { at: sums.as_mut_ptr(), row: width, add: true };
                 multiply::<L>(left, right, out, [seen, self.rows, width]);
             }
-        }
-    }
-}
-
-/// The first `seen` of `all` scores, whole vectors, become weights that add up to 1; the rest 0.
-#[inline(always)]
-unsafe fn softmax<L: Lanes>(row: *mut f32, seen: usize, all: usize) {
-    let keys = seen.next_multiple_of(16);
-    // SAFETY: the caller's: there are `all` numbers.
-    unsafe {
-        for i in seen..keys {
-            *row.add(i) = f32::NEG_INFINITY;
-        }
-        row.add(keys).write_bytes(0, all - keys);
-        let mut greatest = L::load(row);
-        for i in (16..keys).step_by(16) {
-            greatest = L::max(greatest, L::load(row.add(i)));
-        }
-        let greatest = L::splat(L::greatest(greatest));
-        let mut total = L::splat(0.0);
-        for i in (0..keys).step_by(16) {
-            let weights = exp::<L>(L::sub(L::load(row.add(i)), greatest));
-            L::store(row.add(i), weights);
-            total = L::add(total, weights);
-        }
-        let inverse = L::splat(1.0 / L::total(total));
-        for i in (0..keys).step_by(16) {
-            L::store(row.add(i), L::mul(L::load(row.add(i)), inverse));
-        }
-    }
-}
-
-/// Copies a row, times a factor.
-#[inline(always)]
-unsafe fn copy<L: Lanes>(from: *const f32, to: *mut f32, count: usize, factor: f32) {
-    for i in (0..count).step_by(16) {
-        // SAFETY: the caller's: both are as long.
-        unsafe {
-            let numbers = load::<L>(from.add(i), count - i, 0.0);
-            store::<L>(to.add(i), count - i, L::mul(numbers, L::splat(factor)));
         }
     }
 }
