@@ -129,16 +129,6 @@ impl Opened {
         })
     }
 
-    /// Which tensor is which parameter.
-    pub fn names(&self) -> &'static Names {
-        self.names
-    }
-
-    /// What the user should know about how it was put together.
-    pub fn notices(&self) -> impl Iterator<Item = String> {
-        self.adaptations.iter().filter_map(|adaptation| adaptation.notice(&self.name))
-    }
-
     /// The dtype to compute in, and whether quantised weights are dequantised.
     pub fn dtype(&self, options: &LoadOptions) -> (DType, bool) {
         match options.dtype {

@@ -2,6 +2,8 @@
 //! rest; exit 0 done, 1 failed, 2 wrong usage; a closed pipe and Ctrl-C are no failure.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "cli/built_in.rs"]
+mod built_in;
 #[path = "cli/chat.rs"]
 mod chat;
 mod common;

@@ -627,7 +627,6 @@ fn parts_lose_nothing() {
             difference(&ours[0], &expected)
         };
         let (vectors, best) = (off(Isa::Avx512), off(Isa::Amx));
-        println!("{format:?} vectors {vectors} best {best}");
         assert!(best <= vectors, "{format:?}: {best}, by vectors {vectors}");
     }
 }

@@ -46,15 +46,13 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/fill.rs", "write_row", "an arm for each format"),
     ("kernels/quads.rs", "quads", "an arm for each format"),
+    ("kernels/rotate.rs", "rotate", "what it serves, and what a thread is given"),
     ("kernels/quads.rs", "unpack", "an arm for each format"),
     ("parity/against.rs", "against", "two models side by side, window by window"),
     ("parity/identity.rs", "identify", "a check for each thing that may not fit"),
     ("parity/report.rs", "judge_against", "the report's parts in their order"),
     ("parity/table.rs", "summary", "a line for each part of the verdict"),
     ("spec/validate.rs", "validate", "an arm for each kind of scaling"),
-    ("train/recipe.rs", "check", "a range for each key"),
-    ("weights/adapter.rs", "adapt", "an adapter's parts in their order"),
-    ("weights/adapter.rs", "term", "the shapes that A and B must have, and where they go"),
     ("weights/read.rs", "packed", "an arm for each way in which rows may lie"),
 ];
 

@@ -4,5 +4,11 @@
 
 mod common;
 
+#[path = "training/data.rs"]
+mod data;
+#[path = "training/faults.rs"]
+mod faults;
+#[path = "training/runs.rs"]
+mod runs;
 #[path = "training/seam.rs"]
 mod seam;

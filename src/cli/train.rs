@@ -1,6 +1,6 @@
 //! `taper train`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let ended = if outcome.stopped { "stopped; --resume goes on" } else { "done" };
     let loss = outcome.valid_loss.map_or(String::new(), |loss| format!(", valid loss {loss:.4}"));
     screen.say(&format!("{ended}: {} steps{loss}", outcome.steps));
-    println!("{}", outcome.folder.display());
+    writeln!(std::io::stdout(), "{}", outcome.folder.display())?;
     Ok(())
 }
 

@@ -166,6 +166,7 @@ fn pairs(part: &Part) -> usize {
 ///
 /// # Errors
 /// The tensor's own.
+#[allow(clippy::needless_return, reason = "other processors have more behind it")]
 pub fn gated_down(
     x: &Tensor,
     [gate, up, down]: [&Packed; 3],
@@ -179,8 +180,8 @@ pub fn gated_down(
     }
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: every output of every row is written.
         let shape = shaped(&x, down.n);
+        // SAFETY: every output of every row is written.
         let run = |numbers: &[f32]| unsafe {
             filled(shape, |out| through_tiles(numbers, k, [gate, up, down], activation, out))
         };

@@ -1,9 +1,22 @@
 //! A description made to fit what is stored and what is asked for. No tensor is read.
 
+use super::Opened;
 use super::options::LoadOptions;
 use crate::error::{Error, Result};
 use crate::spec::{AbsolutePosition, Spec};
 use crate::weights::{Adaptation, Checkpoint, Names, Param};
+
+impl Opened {
+    /// Which tensor is which parameter.
+    pub fn names(&self) -> &'static Names {
+        self.names
+    }
+
+    /// What the user should know about how it was put together.
+    pub fn notices(&self) -> impl Iterator<Item = String> {
+        self.adaptations.iter().filter_map(|adaptation| adaptation.notice(&self.name))
+    }
+}
 
 /// A head that is not stored is the embedding's matrix, whatever the configuration says.
 pub(super) fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {

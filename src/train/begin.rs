@@ -51,18 +51,16 @@ pub fn begin(recipe: &Recipe, threads: usize, progress: &mut dyn Progress) -> Re
     };
     let tokenizer = lexicon.tokenizer()?;
     let (variables, config) = match &opened {
-        Some(opened) => {
-            let variables = match &recipe.lora {
-                Some(lora) => Variables::adapter(opened, lora, recipe.seed)?,
-                None => Variables::of(opened)?,
-            };
-            (variables, opened.config.clone())
-        }
+        Some(opened) => (tuned(recipe, opened)?, opened.config.clone()),
         None => new(recipe, &tokenizer)?,
     };
     fits(recipe, &variables, &tokenizer)?;
-    let corpus = |documents: &[Document], name: &str| {
-        Corpus::new(documents, &tokenizer, recipe.seq_len, threads, name)
+    let corpus = |documents: &[Document], name: &str| -> Result<Corpus> {
+        let corpus = Corpus::new(documents, &tokenizer, recipe.seq_len, threads, name)?;
+        if opened.is_none() {
+            fills_a_row(&corpus, recipe.seq_len, name)?;
+        }
+        Ok(corpus)
     };
     let generation = match &opened {
         Some(opened) => opened.generation_config.clone(),
@@ -74,6 +72,24 @@ pub fn begin(recipe: &Recipe, threads: usize, progress: &mut dyn Progress) -> Re
         files: Files::new(recipe, config, generation, &tokenizer, lexicon),
         variables,
     })
+}
+
+/// What is trained of a model that is there already.
+fn tuned(recipe: &Recipe, opened: &Opened) -> Result<Variables> {
+    match &recipe.lora {
+        Some(lora) => Variables::adapter(opened, lora, recipe.seed),
+        None => Variables::of(opened),
+    }
+}
+
+/// A new model wants more than a few examples, which are enough for one that has learned before.
+fn fills_a_row(corpus: &Corpus, seq_len: usize, name: &str) -> Result<()> {
+    let found = corpus.tokens();
+    if found > seq_len {
+        return Ok(());
+    }
+    let problem = format!("the data is too small: {found} tokens; a row takes {}", seq_len + 1);
+    Err(Error::request(name, problem))
 }
 
 /// The folder whose tokenizer is used, where one exists already, and its chat template.

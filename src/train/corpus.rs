@@ -42,7 +42,7 @@ impl Corpus {
     /// Encodes and packs `documents`, on so many threads.
     ///
     /// # Errors
-    /// [`Error::Request`] where all of it is shorter than a row, or teaches nothing.
+    /// [`Error::Request`] where it teaches nothing.
     pub fn new(
         documents: &[Document],
         tokenizer: &Tokenizer,
@@ -67,13 +67,8 @@ impl Corpus {
             }
         }
         let learned = tokens.iter().filter(|token| **token & READ == 0).count();
-        // Short examples fill a row's rest with nothing; one text is to fill rows.
-        if learned == 0 || (documents.len() == 1 && tokens.len() <= seq_len) {
-            let problem = format!(
-                "the data is too small: {} tokens, {learned} of them to learn; a row takes {}",
-                tokens.len(),
-                seq_len + 1
-            );
+        if learned == 0 || pieces.is_empty() {
+            let problem = format!("{} tokens, and none of them to be learned", tokens.len());
             return Err(Error::request(name, problem));
         }
         let (pieces, rows) = pack(pieces, seq_len + 1);

@@ -36,24 +36,18 @@ fn share(x: f64, (low, high): (f64, f64)) -> f64 {
     (x - low) / (high - low).max(1e-12)
 }
 
-/// The curve as an SVG that needs no other file; empty where no loss was measured.
-pub fn svg(lines: &[Line]) -> String {
-    let all = points(lines);
-    let Some([steps, losses]) = range(&all) else { return String::new() };
-    let place = |(step, loss): (f64, f64)| {
-        let x = LEFT + share(step, steps) * (WIDE - LEFT - 16.0);
-        (x, HIGH - BELOW - share(loss, losses) * (HIGH - ABOVE - BELOW))
-    };
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDE} {HIGH}\" width=\"{WIDE}\" \
-         height=\"{HIGH}\" role=\"img\" aria-label=\"loss by step\">\n\
-         <style>text{{font:11px system-ui,sans-serif;fill:#444}}path{{fill:none}}</style>\n\
-         <rect width=\"{WIDE}\" height=\"{HIGH}\" fill=\"#fff\"/>\n"
-    );
+/// Where a point stands in the picture.
+fn place((step, loss): (f64, f64), steps: (f64, f64), losses: (f64, f64)) -> (f64, f64) {
+    let x = LEFT + share(step, steps) * (WIDE - LEFT - 16.0);
+    (x, HIGH - BELOW - share(loss, losses) * (HIGH - ABOVE - BELOW))
+}
+
+/// Lines at quarters, with their values.
+fn grid(out: &mut String, steps: (f64, f64), losses: (f64, f64)) {
     for tick in 0..=4 {
         let at = |(low, high): (f64, f64)| low + (high - low) * f64::from(tick) / 4.0;
         let (step, loss) = (at(steps), at(losses));
-        let (x, y) = place((step, loss));
+        let (x, y) = place((step, loss), steps, losses);
         let _ = writeln!(
             out,
             "<path stroke=\"#ddd\" d=\"M{LEFT} {y:.1}H{}\"/>\
@@ -64,26 +58,32 @@ pub fn svg(lines: &[Line]) -> String {
             HIGH - BELOW + 16.0
         );
     }
-    for (points, colour, name, row) in
-        [(&all[0], "#4078c0", "training loss", 0), (&all[1], "#d9480f", "validation loss", 1)]
-    {
-        if points.is_empty() {
-            continue;
-        }
-        let along: Vec<String> = points
-            .iter()
-            .map(|point| place(*point))
-            .map(|(x, y)| format!("{x:.1} {y:.1}"))
-            .collect();
-        let y = ABOVE + 4.0 + 16.0 * f64::from(row);
+}
+
+/// The curve as an SVG that needs no other file; empty where no loss was measured.
+pub fn svg(lines: &[Line]) -> String {
+    let all = points(lines);
+    let Some([steps, losses]) = range(&all) else { return String::new() };
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDE} {HIGH}\" width=\"{WIDE}\" \
+         height=\"{HIGH}\" role=\"img\" aria-label=\"loss by step\">\n\
+         <style>text{{font:11px system-ui,sans-serif;fill:#444}}path{{fill:none}}</style>\n\
+         <rect width=\"{WIDE}\" height=\"{HIGH}\" fill=\"#fff\"/>\n"
+    );
+    grid(&mut out, steps, losses);
+    let of = [("#4078c0", "training loss"), ("#d9480f", "validation loss")];
+    for (row, (points, (colour, name))) in all.iter().zip(of).enumerate() {
+        let Some((_, last)) = points.last() else { continue };
+        let places = points.iter().map(|point| place(*point, steps, losses));
+        let along: Vec<String> = places.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let y = ABOVE + 4.0 + 16.0 * row as f64;
         let _ = writeln!(
             out,
             "<path stroke=\"{colour}\" stroke-width=\"1.5\" d=\"M{}\"/>\
              <text x=\"{}\" y=\"{y}\" text-anchor=\"end\" style=\"fill:{colour}\">{name}, nats a token, \
-             last {:.3}</text>",
+             last {last:.3}</text>",
             along.join("L"),
             WIDE - 20.0,
-            points.last().map_or(f64::NAN, |point| point.1)
         );
     }
     out + "</svg>\n"

@@ -83,31 +83,28 @@ fn lines(
         if line.trim().is_empty() {
             continue;
         }
-        let line: Line = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
-        let document = match line {
-            Line { text: Some(text), .. } => Document::of(text),
-            Line { prompt: Some(prompt), completion: Some(completion), .. } => {
-                Document { parts: vec![(prompt, false), (completion, true)], bare: false }
-            }
-            Line { messages: Some(messages), .. } => {
-                let template = template.ok_or_else(|| {
-                    wrong(
-                        "`messages` need a tokenizer with a chat template to be written down"
-                            .into(),
-                    )
-                })?;
-                conversation(&messages, template).map_err(|e| wrong(e.to_string()))?
-            }
-            _ => {
-                let problem = "has neither `text`, nor `prompt` and `completion`, nor `messages`";
-                return Err(wrong(problem.into()));
-            }
-        };
+        let document = document(&line, template).map_err(wrong)?;
         if document.texts().any(|text| !text.is_empty()) {
             documents.push(document);
         }
     }
     Ok(())
+}
+
+/// The document in a line, or what is wrong with it.
+fn document(line: &str, template: Option<&ChatTemplate>) -> Result<Document, String> {
+    match serde_json::from_str(line).map_err(|e| e.to_string())? {
+        Line { text: Some(text), .. } => Ok(Document::of(text)),
+        Line { prompt: Some(prompt), completion: Some(completion), .. } => {
+            Ok(Document { parts: vec![(prompt, false), (completion, true)], bare: false })
+        }
+        Line { messages: Some(messages), .. } => {
+            let template = template
+                .ok_or("`messages` need a tokenizer with a chat template to be written down")?;
+            conversation(&messages, template).map_err(|e| e.to_string())
+        }
+        _ => Err("has neither `text`, nor `prompt` and `completion`, nor `messages`".into()),
+    }
 }
 
 /// A conversation as its template writes it; what the assistant says is learned, the template's

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{CpuStorage, Storage, Tensor};
 
@@ -149,17 +149,10 @@ fn in_order<I: Sync, O>(
         loop {
             let index = next.fetch_add(1, Ordering::SeqCst);
             let Some(item) = items.get(index) else { return Ok(()) };
-            let work = AssertUnwindSafe(|| work(item));
-            let done = match failed.load(Ordering::SeqCst) {
-                true => None,
-                // Whoever waits for this one's turn would wait forever: the panic goes on below.
-                false => Some(catch_unwind(work)),
-            };
-            let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            while turn.next != index {
-                turn = moved.wait(turn).unwrap_or_else(PoisonError::into_inner);
-            }
-            turn.next += 1;
+            // Whoever waits for a turn that panicked would wait forever: the panic goes on below.
+            let attempt = AssertUnwindSafe(|| work(item));
+            let done = (!failed.load(Ordering::SeqCst)).then(|| catch_unwind(attempt));
+            let mut turn = await_turn(&turn, &moved, index);
             let result = match done {
                 Some(Ok(done)) => done.and_then(|out| (turn.take)(out)),
                 Some(Err(panic)) => {
@@ -178,9 +171,27 @@ fn in_order<I: Sync, O>(
             }
         }
     };
+    on_threads(threads.clamp(1, items.len().max(1)), &run)
+}
+
+/// The lock, when it is the item's turn; the next one's comes when it is given back.
+fn await_turn<'a, T>(
+    turn: &'a Mutex<Turn<T>>,
+    moved: &Condvar,
+    index: usize,
+) -> MutexGuard<'a, Turn<T>> {
+    let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    while turn.next != index {
+        turn = moved.wait(turn).unwrap_or_else(PoisonError::into_inner);
+    }
+    turn.next += 1;
+    turn
+}
+
+/// Runs `run` on so many threads, this one among them; the first error is the result.
+fn on_threads(count: usize, run: &(impl Fn() -> Result<()> + Sync)) -> Result<()> {
     std::thread::scope(|scope| {
-        let count = threads.clamp(1, items.len().max(1));
-        let others: Vec<_> = (1..count).map(|_| scope.spawn(&run)).collect();
+        let others: Vec<_> = (1..count).map(|_| scope.spawn(run)).collect();
         let own = run();
         others.into_iter().map(super::joined).fold(own, |first, other| first.and(other))
     })

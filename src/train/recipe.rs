@@ -1,6 +1,8 @@
 //! What is to be trained, on what, and how: a TOML file of plain keys. It is checked here as far
 //! as it can be without its data.
 
+mod set;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -142,7 +144,6 @@ warmup = 10
 weight_decay = 0.0
 beta2 = 0.999
 evaluate_every = 50
-log_every = 5
 ";
 
 fn tenth() -> f64 {
@@ -194,8 +195,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`].
     pub fn tuning(lora: bool, sets: &[String]) -> Result<Self> {
-        let rate = if lora { "2e-4" } else { "2e-5" };
-        let text = format!("{TUNING}learning_rate = {rate}\n");
+        let text = format!("{TUNING}learning_rate = {}\n", if lora { 2e-4 } else { 2e-5 });
         Self::of(&text, Path::new("the command line"), sets)
     }
 
@@ -203,7 +203,7 @@ impl Recipe {
         let wrong = |e: toml::de::Error| Error::file(path, e.to_string().trim_end());
         let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
         for set in sets {
-            put(&mut table, set)?;
+            set::put(&mut table, set)?;
         }
         let recipe: Self = table.try_into().map_err(wrong)?;
         recipe.check()?;
@@ -212,17 +212,7 @@ impl Recipe {
 
     fn check(&self) -> Result<()> {
         let wrong = |key: &str, problem: &str| Err(Error::request(key, problem));
-        match (&self.model, &self.from) {
-            (None, None) => {
-                return wrong("model", "name a shape (`model`) or a checkpoint (`from`)");
-            }
-            (Some(_), Some(_)) => return wrong("model", "goes without `from`, which has a shape"),
-            (Some(_), None) if self.lora.is_some() => {
-                return wrong("lora", "adapts a model that is there already: name it with `from`");
-            }
-            _ => {}
-        }
-        self.lora.as_ref().map_or(Ok(()), Lora::check)?;
+        self.check_model()?;
         for (key, count) in [
             ("steps", self.steps),
             ("batch", self.batch),
@@ -237,6 +227,10 @@ impl Recipe {
                 return wrong(key, "must be at least 1");
             }
         }
+        self.check_numbers()
+    }
+
+    fn check_numbers(&self) -> Result<()> {
         let positive = |x: f64| x.is_finite() && x >= 0.0;
         for (key, number, most) in [
             ("learning_rate", self.learning_rate, f64::MAX),
@@ -252,10 +246,29 @@ impl Recipe {
             if !positive(number) || number > most {
                 let range =
                     if most == f64::MAX { String::new() } else { format!(" and at most {most}") };
-                return wrong(key, &format!("{number} is out of range: at least 0{range}"));
+                return Err(Error::request(
+                    key,
+                    format!("{number} is out of range: at least 0{range}"),
+                ));
             }
         }
         Ok(())
+    }
+
+    /// A new model or one that is there.
+    fn check_model(&self) -> Result<()> {
+        let wrong = |key: &str, problem: &str| Err(Error::request(key, problem));
+        match (&self.model, &self.from) {
+            (None, None) => {
+                return wrong("model", "name a shape (`model`) or a checkpoint (`from`)");
+            }
+            (Some(_), Some(_)) => return wrong("model", "goes without `from`, which has a shape"),
+            (Some(_), None) if self.lora.is_some() => {
+                return wrong("lora", "adapts a model that is there already: name it with `from`");
+            }
+            _ => {}
+        }
+        self.lora.as_ref().map_or(Ok(()), Lora::check)
     }
 
     /// What the learning rate falls to.
@@ -274,23 +287,4 @@ impl Recipe {
         let share = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         self.floor() + (self.learning_rate - self.floor()) * share
     }
-}
-
-/// Puts `key=value` into a recipe; dots lead into tables.
-fn put(table: &mut toml::Table, set: &str) -> Result<()> {
-    let wrong = || Error::request("--set", format!("`{set}` is not KEY=VALUE"));
-    let (key, raw) = set.split_once('=').ok_or_else(wrong)?;
-    let value = match toml::from_str::<toml::Table>(&format!("value = {raw}")) {
-        Ok(mut parsed) => parsed.remove("value").ok_or_else(wrong)?,
-        Err(_) => toml::Value::String(raw.trim().into()),
-    };
-    let mut names: Vec<&str> = key.trim().split('.').collect();
-    let last = names.pop().filter(|name| !name.is_empty()).ok_or_else(wrong)?;
-    let mut at = table;
-    for name in names {
-        let entry = at.entry(name).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        at = entry.as_table_mut().ok_or_else(wrong)?;
-    }
-    at.insert(last.into(), value);
-    Ok(())
 }

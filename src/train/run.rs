@@ -80,6 +80,7 @@ pub fn train(
             run.save(observer)?;
         }
     }
+    run.draw()?;
     let (steps, valid_loss) = (run.facts.step, run.valid_loss);
     Ok(Outcome { steps, valid_loss, folder: run.last, stopped })
 }
@@ -213,12 +214,15 @@ impl<'a> Run<'a> {
             self.start.files.write(folder, &self.start.variables)?;
             state::write(folder, &self.start.variables, &self.optimizer, &self.facts)
         })?;
-        let path = self.recipe.out.join("curve.svg");
-        let drawn = curve::svg(&log::read(&self.recipe.out.join("log.jsonl"))?);
-        std::fs::write(&path, drawn).map_err(|e| Error::file(&path, e))?;
         observer.hear(Event::Saved(&self.last))?;
         self.since.began += began.elapsed();
         Ok(())
+    }
+
+    fn draw(&self) -> Result<()> {
+        let path = self.recipe.out.join("curve.svg");
+        let drawn = curve::svg(&log::read(&self.recipe.out.join("log.jsonl"))?);
+        std::fs::write(&path, drawn).map_err(|e| Error::file(&path, e))
     }
 
     /// The checkpoint that a run which fails leaves, for its error.

@@ -112,14 +112,7 @@ impl Checkpoint {
         };
         let mut terms = Vec::new();
         for (module, pieces) in &adapter.modules {
-            for (piece, index) in pieces {
-                let suffix = match piece {
-                    Piece::Weight => ".weight",
-                    Piece::Bias => ".bias",
-                    _ => continue,
-                };
-                let at = adapter.home(self, module, suffix)?;
-                let stored = adapter.replacement(self, at, *index)?;
+            for (at, stored) in adapter.replacements(self, module, pieces)? {
                 self.redirect(at, stored);
                 adaptation.replaced += 1;
             }
@@ -203,14 +196,26 @@ impl<'a> Adapter<'a> {
         Err(Error::file(self.source.origin(), problem))
     }
 
-    /// Tensor `index` of the adapter as one of the base's.
-    fn replacement(&self, base: &Checkpoint, at: usize, index: usize) -> Result<Stored> {
-        let (ours, theirs) = (&base.tensors[at], &self.source.tensors[index]);
-        self.expect(theirs, &ours.info.shape)?;
-        let mut stored = theirs.clone();
-        stored.info.name = ours.info.name.clone();
-        stored.file += base.files.len();
-        Ok(stored)
+    /// The module's tensors that come in the place of the base's, and of which.
+    fn replacements(
+        &self,
+        base: &Checkpoint,
+        module: &str,
+        pieces: &BTreeMap<Piece, usize>,
+    ) -> Result<Vec<(usize, Stored)>> {
+        let suffixes = [(Piece::Weight, ".weight"), (Piece::Bias, ".bias")];
+        let found = suffixes.iter().filter_map(|(piece, end)| Some((pieces.get(piece)?, end)));
+        found
+            .map(|(index, suffix)| {
+                let at = self.home(base, module, suffix)?;
+                let (ours, theirs) = (&base.tensors[at], &self.source.tensors[*index]);
+                self.expect(theirs, &ours.info.shape)?;
+                let mut stored = theirs.clone();
+                stored.info.name = ours.info.name.clone();
+                stored.file += base.files.len();
+                Ok((at, stored))
+            })
+            .collect()
     }
 
     /// What the module's A and B add, and to which tensor.
@@ -220,15 +225,12 @@ impl<'a> Adapter<'a> {
         module: &str,
         pieces: &BTreeMap<Piece, usize>,
     ) -> Result<Option<(usize, LowRank)>> {
-        let has = |piece: Piece| pieces.get(&piece).copied();
-        let embeds = has(Piece::EmbeddingA).is_some() || has(Piece::EmbeddingB).is_some();
-        let (a, b) = match embeds {
-            true => (has(Piece::EmbeddingA), has(Piece::EmbeddingB)),
-            false => (has(Piece::A), has(Piece::B)),
-        };
-        let (a, b) = match (a, b) {
-            (Some(a), Some(b)) => (a, b),
-            (None, None) => return Ok(None),
+        let embeds = [Piece::EmbeddingA, Piece::EmbeddingB].iter().any(|p| pieces.contains_key(p));
+        let both =
+            if embeds { [Piece::EmbeddingA, Piece::EmbeddingB] } else { [Piece::A, Piece::B] };
+        let (a, b) = match both.map(|piece| pieces.get(&piece).copied()) {
+            [Some(a), Some(b)] => (a, b),
+            [None, None] => return Ok(None),
             _ => {
                 let problem = format!("has one of A and B for `{module}`, and not the other");
                 return Err(Error::file(self.source.origin(), problem));
@@ -236,8 +238,7 @@ impl<'a> Adapter<'a> {
         };
         self.config.check_target(module)?;
         let at = self.home(base, module, ".weight")?;
-        let found = entry(self.names, module);
-        let turned = found.is_some_and(|(entry, _)| is_turned(entry.layout));
+        let turned = entry(self.names, module).is_some_and(|(entry, _)| is_turned(entry.layout));
         let (rows, columns) = match base.tensors[at].info.shape.as_slice() {
             [rows, columns] => (*rows, *columns),
             other => {

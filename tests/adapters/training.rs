@@ -235,6 +235,11 @@ fn what_cannot_be_tuned_is_told() {
     let recipe = Recipe { train, ..recipe(folder.path(), "out", true) };
     let error = begin(&recipe, 1, &mut Silent).unwrap_err().to_string();
     assert!(error.contains("one example"), "{error}");
+    // Few examples, shorter than a row, are enough.
+    let few = folder.path().join("few.jsonl");
+    std::fs::write(&few, lines.lines().take(2).collect::<Vec<_>>().join("\n")).unwrap();
+    let train = taper::train::Paths::One(few);
+    begin(&Recipe { train, seq_len: 64, ..recipe.clone() }, 1, &mut Silent).unwrap();
     for (set, word) in
         [("lora.rank=0", "lora.rank"), ("lora.alpha=-1", "lora.alpha"), ("lora.rang=3", "rang")]
     {

@@ -86,11 +86,11 @@ impl CustomOp2 for Linear {
         let (out, input) = weight.dims2()?;
         let dy = numbers(&grad)?;
         let dx = match x.track_op() {
-            true => like(x, self.product(rows(&dy, out), columns(&*numbers(weight)?, input)))?,
+            true => like(x, self.product(rows(&dy, out), columns(&numbers(weight)?, input)))?,
             false => None,
         };
         let dw = match weight.track_op() {
-            true => like(weight, self.product(columns(&dy, out), columns(&*numbers(x)?, input)))?,
+            true => like(weight, self.product(columns(&dy, out), columns(&numbers(x)?, input)))?,
             false => None,
         };
         Ok((dx, dw))

@@ -1,3 +1,5 @@
+//! Both losses stand where they should.
+
 use super::*;
 
 fn line(step: usize, loss: Option<f64>, valid_loss: Option<f64>) -> Line {
