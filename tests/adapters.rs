@@ -1,6 +1,6 @@
 //! Are adapters PEFT's? What it computes with tiny LoRA adapters of the golden checkpoints
 //! (`scripts/golden_adapters.py`), and what of an adapter is refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod common;
 

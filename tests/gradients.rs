@@ -99,7 +99,7 @@ fn cross_entropy_is_the_definition() {
         };
         let fast = |x: &[Tensor]| kernels::cross_entropy(&x[0], &labels);
         if vocab > 1 {
-            agree(&format!("{rows} × {vocab}"), &[logits.clone()], 2e-6, &fast, &plain);
+            agree(&format!("{rows} × {vocab}"), std::slice::from_ref(&logits), 2e-6, &fast, &plain);
         }
         let view = |x: &[Tensor]| kernels::cross_entropy(&turned(&x[0]), &labels);
         let plain_view = |x: &[Tensor]| plain(&[turned(&x[0])]);
@@ -182,7 +182,7 @@ fn activations_are_the_definition() {
             let what = format!("{activation:?} {n}");
             let fast = |x: &[Tensor]| kernels::activate(&x[0], activation);
             let slow = |x: &[Tensor]| plain(activation, &x[0]);
-            agree(&what, &[a.clone()], 3e-6, &fast, &slow);
+            agree(&what, std::slice::from_ref(&a), 3e-6, &fast, &slow);
             let fast = |x: &[Tensor]| kernels::activate_times(&x[0], &x[1], activation);
             let slow = |x: &[Tensor]| Ok((plain(activation, &x[0])? * &x[1])?);
             agree(&format!("{what}, gated"), &[a.clone(), b.clone()], 3e-6, &fast, &slow);
@@ -236,10 +236,10 @@ fn rotations_are_the_definition() {
                 let view = |x: &[Tensor]| x[0].transpose(1, 2).unwrap();
                 let fast = |x: &[Tensor]| kernels::rotate(&view(x), &cos, &sin, interleaved);
                 let plain = |x: &[Tensor]| plain_rotation(&view(x), &cos, &sin, interleaved);
-                agree(&what, &[x.clone()], 1e-6, &fast, &plain);
+                agree(&what, std::slice::from_ref(&x), 1e-6, &fast, &plain);
                 let whole = |x: &[Tensor]| view(x).contiguous().unwrap();
                 let fast = |x: &[Tensor]| kernels::rotate(&whole(x), &cos, &sin, interleaved);
-                agree(&format!("{what}, whole"), &[x.clone()], 1e-6, &fast, &plain);
+                agree(&format!("{what}, whole"), std::slice::from_ref(&x), 1e-6, &fast, &plain);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Cross-entropy: −ln softmax(logits)[label], a row at a time; backwards softmax(logits) less 1 at
+//! Cross-entropy: −ln softmax(logits) at its label, a row at a time; backwards softmax(logits) less 1 at
 //! the label. What the labels are, and whose losses are averaged, is the trainer's affair.
 
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// The label of a row that has no loss.
 pub const IGNORED: u32 = u32::MAX;
 
-/// Every row's −ln softmax(logits)[label], and 0 where the label is [`IGNORED`].
+/// Every row's −ln softmax(logits) at its label, and 0 where the label is [`IGNORED`].
 ///
 /// # Shapes
 /// logits (rows, vocab), one label a row → (rows)
