@@ -118,6 +118,8 @@ class Taper:
         length = length.get(row["kind"], ["--prompt-tokens", 0, "--generate-tokens", row["n"]])
         command = [self.binary, "bench", *self.model(row), "--threads", row["threads"], "--depth", row["depth"]]
         command += ["--batch", row["batch"], "--repeat", 1, "--json", *length]
+        if row["depth"]:
+            command += ["--kv-dtype", "f16"]  # as llama.cpp keeps it
         report = json.loads(run(command))
         self.step = report["bytes_per_step"]
         return report[row["kind"]]["tokens_per_s"]

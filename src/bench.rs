@@ -88,7 +88,7 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
         .map(|_| (random.next_u64() % spec.vocab_size as u64) as u32)
         .collect();
     let (before, after) = ids.split_at(plan.depth);
-    let mut cache = Cache::new(spec, &vec![0; plan.batch], ids.len());
+    let mut cache = decoder.cache(&vec![0; plan.batch], ids.len());
     if plan.depth > 0 {
         pass(decoder, before, &mut cache)?;
     }

@@ -164,6 +164,7 @@ impl Opened {
     /// # Errors
     /// A missing, mis-shaped or unread tensor, by name.
     pub fn load(self, options: &LoadOptions) -> Result<Model> {
+        options.check()?;
         let (dtype, dequantise) = self.dtype(options);
         let spec = &self.described.spec;
         let device = options.device.clone();
@@ -180,7 +181,7 @@ impl Opened {
         });
         let (decoder, account, tokenizer) = (decoder?, weights.finish()?, tokenizer?);
         Ok(Model {
-            decoder,
+            decoder: decoder.keeping(options.kv_dtype),
             eos_ids: self.eos_ids(tokenizer.as_ref()),
             chat_template: self.chat_template()?,
             tokenizer,

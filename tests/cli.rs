@@ -212,7 +212,7 @@ fn several_texts_come_one_after_another() {
 #[test]
 fn what_fails_exits_with_1_and_what_is_no_command_with_2() {
     let model = Lettered::new();
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["generate"], 1, "PROMPT"),
         (&["generate", "x", "--temperature", "-1"], 1, "temperature"),
         (&["generate", "x", "--top-p", "1.5"], 1, "top_p"),
@@ -221,6 +221,7 @@ fn what_fails_exits_with_1_and_what_is_no_command_with_2() {
         (&["generate", "--prompt-ids", "61"], 1, "outside the vocabulary"),
         (&["generate", "--prompt-file", "no/such/file"], 1, "no/such/file"),
         (&["generate", "x", "--logit-bias", "x"], 1, "TOKEN=V"),
+        (&["generate", "x", "--kv-dtype", "q8"], 1, "--kv-dtype"),
         (&["generate", "x", "--device", "tpu"], 1, "auto, cpu, cuda"),
         (&["generate", "x", "--threads", "0"], 1, "--threads"),
         (&["generate", "x", "--prompt-ids", "1"], 2, "cannot be used with"),
@@ -326,6 +327,11 @@ fn bench_measures_what_it_is_told() {
     let share = read / number(&report["roofline"]["bytes_per_s"]);
     assert!((number(&report["roofline"]["decode_share"]) / share - 1.0).abs() < 1e-9);
     assert!(report["peak_memory_bytes"].as_u64().unwrap() > 1_000_000);
+    // 16 bits a number of the cache, and no weight less.
+    let narrow = [&args[..], &["--kv-dtype", "bf16"]].concat();
+    let narrow: Value = serde_json::from_str(&stdout(&ids_only(), &narrow)).unwrap();
+    assert_eq!((&report["kv_dtype"], &narrow["kv_dtype"]), (&json!("f32"), &json!("bf16")));
+    assert!(number(&narrow["bytes_per_step"]) < number(&report["bytes_per_step"]));
     let refused = run(&ids_only(), &["bench", "--prompt-tokens", "65"]);
     assert_eq!(refused.status.code(), Some(1));
 }

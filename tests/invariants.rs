@@ -5,9 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use common::random::{Random, Tensors, decoder};
-use taper::nn::{At, Cache, Decoder, Run, Site};
+use taper::nn::{At, Cache, Decoder, Probe, Run, Site};
 use taper::parity::record;
 use taper::spec::*;
 
@@ -54,6 +54,44 @@ fn a_prompt_at_once_equals_token_by_token() {
         }
         assert_eq!(cache.len(), ids.len());
         close(&whole, &steps);
+    });
+}
+
+/// Rounds keys and values on their way to the cache.
+struct Rounded(DType);
+
+impl Probe for Rounded {
+    fn wants(&self, at: At) -> bool {
+        matches!(at.site, Site::KPos | Site::V)
+    }
+
+    fn visit(&mut self, _: At, x: &Tensor) -> taper::Result<Option<Tensor>> {
+        Ok(Some(x.to_dtype(self.0)?.to_dtype(x.dtype())?))
+    }
+}
+
+#[test]
+fn a_cache_of_16_bits_is_one_of_rounded_keys_and_values() {
+    for_random_decoders(|random, decoder| {
+        let ids = random.ids(decoder.spec().vocab_size, 9);
+        let dtype = [DType::BF16, DType::F16][random.below(2)];
+        let run = |kept_in: Option<DType>, mut rounded: Option<Rounded>| {
+            let mut cache = Cache::new(decoder.spec(), &[0], 4).kept_in(kept_in);
+            let mut out = Vec::new();
+            for piece in [&ids[..5], &ids[5..6], &ids[6..]] {
+                let input = Tensor::new(vec![piece.to_vec()], &Device::Cpu).unwrap();
+                let probe = rounded.as_mut().map(|probe| probe as &mut dyn Probe);
+                let run = Run { cache: Some(&mut cache), probe, last_only: false };
+                out.extend(rows(&decoder.run(&input, run).unwrap()));
+            }
+            (out, cache.bytes())
+        };
+        let (narrow, bytes) = run(Some(dtype), None);
+        let (rounded, wide) = run(None, Some(Rounded(dtype)));
+        assert_eq!(2 * bytes, wide);
+        close(&rounded, &narrow);
+        assert_ne!(run(None, None).0, narrow, "nothing was rounded");
+        assert_eq!(run(Some(DType::F32), None), run(None, None));
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::options::{ModelArgs, peak_memory, spinner, thread_count};
+use super::options::{CacheArgs, ModelArgs, peak_memory, spinner, thread_count};
 use crate::bench::{Measured, Plan, Rate, measure};
 use crate::kernels::{Bandwidth, bandwidth};
 
@@ -15,6 +15,8 @@ use crate::kernels::{Bandwidth, bandwidth};
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512, value_name = "N")]
     prompt_tokens: usize,
@@ -43,7 +45,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
-    let model = args.model.load()?;
+    let model = args.model.load_with(&args.cache)?;
     let load_s = started.elapsed().as_secs_f64();
     let turning = spinner(args.model.quiet, format!("measuring {}", model.name));
     let measured = measure(&model.decoder, &plan(&args), &mut || turning.inc(1))?;
@@ -66,6 +68,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         },
         "device": device_name(&model.decoder),
         "dtype": model.decoder.dtype().as_str(),
+        "kv_dtype": model.decoder.kv_dtype().as_str(),
         "threads": thread_count(),
         "load_s": load_s,
         "peak_memory_bytes": peak,

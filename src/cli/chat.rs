@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::commands::Command;
 use self::input::Input;
 use super::interrupt;
-use super::options::ModelArgs;
+use super::options::{CacheArgs, ModelArgs};
 use super::sampling::SamplingArgs;
 use crate::error::{Error, Result};
 use crate::generate::{Chat, Choices, Completion, Defaults, Event, FinishReason, Request};
@@ -31,6 +31,8 @@ const RESERVED: usize = 1024;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// What the system says before the conversation
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -51,7 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
-    let model = args.model.load()?;
+    let model = args.model.load_with(&args.cache)?;
     let (Some(tokenizer), Some(template)) = (&model.tokenizer, &model.chat_template) else {
         let problem = "the model has none, so it was not made to talk; try taper generate";
         return Err(Error::Template(problem.into()).into());

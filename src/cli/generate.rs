@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::edits::{EditArgs, compare};
 use super::interrupt;
-use super::options::{ModelArgs, peak_memory};
+use super::options::{CacheArgs, ModelArgs, peak_memory};
 use super::output::{Format, Output};
 use super::prompts::{Named, PromptArgs, Wording};
 use super::sampling::SamplingArgs;
@@ -27,6 +27,8 @@ pub(crate) struct Args {
     prompt: PromptArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Tokens to generate at most [default: the checkpoint's, else 256]
     #[arg(short = 'n', long, value_name = "N")]
     max_tokens: Option<usize>,
@@ -78,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     if args.edits.against && args.format != Format::Text {
         return Err(Error::request("--against", "it is written as text; leave --format out").into());
     }
-    let model = args.model.load()?;
+    let model = args.model.load_with(&args.cache)?;
     let defaults = args.sampling.defaults(&model)?;
     let request = request(&args, &model, &defaults)?;
     let wording = Wording { chat: args.chat, system: args.system.as_deref() };

@@ -56,17 +56,27 @@ pub(crate) struct ModelArgs {
     pub quiet: bool,
 }
 
+/// What commands with a cache have besides.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct CacheArgs {
+    /// What keys and values are kept in: f32, f16 or bf16. 16 bits halve the cache and what a long
+    /// context costs, and round [default: what is computed in]
+    #[arg(long, value_name = "DTYPE")]
+    pub kv_dtype: Option<String>,
+}
+
 impl ModelArgs {
     /// Finds and describes the model; its weights are not read yet.
     pub(crate) fn open(&self) -> anyhow::Result<(Opened, LoadOptions)> {
         threads(self.threads)?;
         let options = LoadOptions {
             device: device(&self.device)?,
-            dtype: dtype(&self.dtype)?,
+            dtype: dtype("--dtype", &self.dtype)?,
             quantize: self.quantize.as_deref().map(quantize).transpose()?,
             plain: false,
             allow_unknown_keys: self.allow_unknown_keys,
             offline: self.offline,
+            kv_dtype: None,
             max_seq_len: self.context,
             adapters: self.adapter.clone(),
         };
@@ -89,7 +99,14 @@ impl ModelArgs {
 
     /// The model, ready to run.
     pub(crate) fn load(&self) -> anyhow::Result<Model> {
+        self.load_with(&CacheArgs::default())
+    }
+
+    /// The model, ready to run with such a cache.
+    pub(crate) fn load_with(&self, cache: &CacheArgs) -> anyhow::Result<Model> {
+        let kv_dtype = dtype("--kv-dtype", cache.kv_dtype.as_deref().unwrap_or("auto"))?;
         let (opened, options) = self.open()?;
+        let options = LoadOptions { kv_dtype, ..options };
         let waiting = spinner(self.quiet, format!("loading {}", opened.name));
         let model = opened.load(&options)?;
         waiting.finish_and_clear();
@@ -160,13 +177,13 @@ fn quantize(name: &str) -> Result<Quantize> {
 }
 
 /// The dtype of this name; `None` for `auto`.
-fn dtype(name: &str) -> Result<Option<DType>> {
+fn dtype(flag: &str, name: &str) -> Result<Option<DType>> {
     match name {
         "auto" => Ok(None),
         "f32" => Ok(Some(DType::F32)),
         "f16" => Ok(Some(DType::F16)),
         "bf16" => Ok(Some(DType::BF16)),
-        _ => Err(Error::request("--dtype", format!("`{name}` is unknown; auto, f32, f16 or bf16"))),
+        _ => Err(Error::request(flag, format!("`{name}` is unknown; auto, f32, f16 or bf16"))),
     }
 }
 

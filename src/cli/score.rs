@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::interrupt;
-use super::options::ModelArgs;
+use super::options::{CacheArgs, ModelArgs};
 use super::trace::encode;
 use crate::error::{Error, Result};
 use crate::parity::{Plan, Scores, score};
@@ -21,6 +21,8 @@ use crate::parity::{Plan, Scores, score};
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// The text; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -51,7 +53,7 @@ enum Format {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     interrupt::watch()?;
     let text = text_of(&args.file)?;
-    let model = args.model.load()?;
+    let model = args.model.load_with(&args.cache)?;
     let mut ids = encode(&model, &text)?;
     ids.truncate(args.max_tokens.unwrap_or(usize::MAX));
     let window = args.window.unwrap_or(model.spec().max_seq_len.min(1024));

@@ -67,7 +67,7 @@ fn batch(
     let lengths = prompts.iter().map(|p| p.max_tokens.unwrap_or(request.max_tokens));
     let room = lengths.max().unwrap_or(0).min(RESERVED);
     let reserve = (longest + room).min(decoder.spec().max_seq_len);
-    let mut cache = Cache::new(decoder.spec(), &padding, reserve);
+    let mut cache = decoder.cache(&padding, reserve);
     let scored = request.echo && request.logprobs.is_some();
     let edits = HeadEdits::scaled(decoder.spec(), &request.heads)?;
     let logits = prefill(decoder, prompts, &edits, &mut cache, !scored)?;

@@ -27,7 +27,7 @@ pub struct Session<'m> {
 impl<'m> Session<'m> {
     /// A session that has seen nothing, with room for `reserve` tokens from the start.
     pub fn new(decoder: &'m Decoder, reserve: usize) -> Self {
-        Self { decoder, cache: Cache::new(decoder.spec(), &[0], reserve), ids: Vec::new() }
+        Self { decoder, cache: decoder.cache(&[0], reserve), ids: Vec::new() }
     }
 
     /// The tokens whose keys and values are held.

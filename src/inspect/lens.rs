@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::logits::{Distribution, largest, log_sum_exp, rows};
 use crate::error::Result;
-use crate::nn::{At, Cache, Decoder, Probe, Run, Site};
+use crate::nn::{At, Decoder, Probe, Run, Site};
 
 /// Positions whose logits are held at once.
 const TOGETHER: usize = 16;
@@ -157,7 +157,7 @@ pub fn lens(
     top: usize,
 ) -> Result<Vec<Reading>> {
     let mut residuals = Residuals::new(decoder);
-    let mut cache = Cache::new(decoder.spec(), &[0], ids.len());
+    let mut cache = decoder.cache(&[0], ids.len());
     let input = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
     let run = Run { cache: Some(&mut cache), probe: Some(&mut residuals), last_only: true };
     decoder.run(&input, run)?;

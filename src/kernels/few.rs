@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use super::format::{Format, GROUP, ROWS};
+use super::dots::dots;
+use super::format::{Format, ROWS};
 use super::lanes::{Lanes, per_isa};
-use super::quads::{BLOCKS, Each, GroupScales, HALVES, MINIMUM, OFFSET, quads};
 use super::unary::{Activation, activate};
 
 /// Rows that one pass takes along.
@@ -66,24 +66,63 @@ per_isa! {
 // No closures around kernels: one is compiled without the instructions of the function around it,
 // and where it is too large to be inlined, each instruction in it becomes a call.
 
+/// Runs `$one!(rows, streams, first tile, tiles from one stream to the next)` over all tiles of
+/// `$tiles`. A thread that reads from several places at once keeps more of memory busy: with pages
+/// of 4 KiB, four streams are a third faster than one. More rows need the registers for sums.
+macro_rules! in_streams {
+    ($input:expr, $tiles:expr, $one:ident) => {{
+        let mut rest: Range<usize> = $tiles;
+        macro_rules! streams {
+            ($m:tt, $s:tt) => {
+                let first = take(&mut rest, $s);
+                for t in first.clone() {
+                    $one!($m, $s, t, first.len());
+                }
+            };
+        }
+        match $input.rows {
+            1 => {
+                if L::WIDE {
+                    streams!(1, 4);
+                }
+                streams!(1, 1);
+            }
+            2 => {
+                streams!(2, 1);
+            }
+            3 => {
+                streams!(3, 1);
+            }
+            _ => {
+                streams!(4, 1);
+            }
+        }
+    }};
+}
+
+/// Takes as many tiles as fit `streams` streams; gives those of the first.
+fn take(rest: &mut Range<usize>, streams: usize) -> Range<usize> {
+    let first = rest.start..rest.start + rest.len() / streams;
+    rest.start += streams * first.len();
+    first
+}
+
 #[inline(always)]
 unsafe fn products_of<L: Lanes>(part: &Part, input: &Input, tiles: Range<usize>) {
-    macro_rules! rows {
-        ($m:literal) => {
-            for t in tiles {
-                write::<L, $m>(part, t, dot::<L, $m>(part, input, t));
+    macro_rules! one {
+        ($m:tt, $s:tt, $t:expr, $gap:expr) => {
+            let mut at = [($t, part); $s];
+            for s in 0..$s {
+                at[s].0 += s * $gap;
+            }
+            let sums = dots::<L, $m, $s>(at, input);
+            for s in 0..$s {
+                write::<L, $m>(part, at[s].0, sums[s]);
             }
         };
     }
     // SAFETY: the caller's.
-    unsafe {
-        match input.rows {
-            1 => rows!(1),
-            2 => rows!(2),
-            3 => rows!(3),
-            _ => rows!(4),
-        }
-    }
+    unsafe { in_streams!(input, tiles, one) }
 }
 
 #[inline(always)]
@@ -94,26 +133,29 @@ unsafe fn gated_of<L: Lanes>(
     input: &Input,
     tiles: Range<usize>,
 ) {
-    macro_rules! rows {
-        ($m:literal) => {
-            for t in tiles {
-                let (mut a, b) = (dot::<L, $m>(gate, input, t), dot::<L, $m>(up, input, t));
-                for m in 0..$m {
-                    a[m] = L::mul(activate::<L>(activation, a[m]), b[m]);
+    macro_rules! one {
+        ($m:tt, $s:tt, $t:expr, $gap:expr) => {
+            // The parts' tiles are met one after another by the same instructions: twice as many
+            // would be compiled for a speed that nobody sees.
+            let mut both = [[[L::splat(0.0); $m]; $s]; 2];
+            for (sums, part) in both.iter_mut().zip([gate, up]) {
+                let mut at = [($t, part); $s];
+                for s in 0..$s {
+                    at[s].0 += s * $gap;
                 }
-                write::<L, $m>(gate, t, a);
+                *sums = dots::<L, $m, $s>(at, input);
+            }
+            for s in 0..$s {
+                let mut a = both[0][s];
+                for m in 0..$m {
+                    a[m] = L::mul(activate::<L>(activation, a[m]), both[1][s][m]);
+                }
+                write::<L, $m>(gate, $t + s * $gap, a);
             }
         };
     }
     // SAFETY: the caller's.
-    unsafe {
-        match input.rows {
-            1 => rows!(1),
-            2 => rows!(2),
-            3 => rows!(3),
-            _ => rows!(4),
-        }
-    }
+    unsafe { in_streams!(input, tiles, one) }
 }
 
 /// Writes one tile's outputs.
@@ -129,146 +171,6 @@ unsafe fn write<L: Lanes, const M: usize>(part: &Part, t: usize, sums: [L::F; M]
                 let mut all = [0f32; ROWS];
                 L::store(all.as_mut_ptr(), sums[m]);
                 to.copy_from_nonoverlapping(all.as_ptr(), part.n - t * ROWS);
-            }
-        }
-    }
-}
-
-/// One tile's outputs for each row.
-#[inline(always)]
-unsafe fn dot<L: Lanes, const M: usize>(part: &Part, input: &Input, t: usize) -> [L::F; M] {
-    // SAFETY: the caller's.
-    unsafe {
-        let tile = part.tiles.add(t * part.tile_bytes);
-        match part.format {
-            Format::F32 => dense_f32::<L, M>(tile, input, part.groups),
-            Format::Bf16 => dense_bf16::<L, M>(tile, input, part.groups),
-            Format::Q8_0 => quantised::<L, 8, OFFSET, M>(tile, input, part.groups),
-            Format::Q4_0 => quantised::<L, 4, OFFSET, M>(tile, input, part.groups),
-            Format::Q4_1 => quantised::<L, 4, MINIMUM, M>(tile, input, part.groups),
-            Format::Q5_0 => quantised::<L, 5, OFFSET, M>(tile, input, part.groups),
-            Format::Q5_1 => quantised::<L, 5, MINIMUM, M>(tile, input, part.groups),
-            Format::Q4K => quantised::<L, 4, BLOCKS, M>(tile, input, part.groups),
-            Format::Q5K => quantised::<L, 5, BLOCKS, M>(tile, input, part.groups),
-            Format::Q6K => quantised::<L, 6, HALVES, M>(tile, input, part.groups),
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn dense_f32<L: Lanes, const M: usize>(
-    tile: *const u8,
-    input: &Input,
-    groups: usize,
-) -> [L::F; M] {
-    // SAFETY: a tile holds 16 numbers for each of `groups` · 32 columns, and a row of `x` as many.
-    unsafe {
-        let w: *const f32 = tile.cast();
-        let width = groups * GROUP;
-        let mut sums = [[L::splat(0.0); 4]; M]; // chains, for an addition takes four cycles
-        for column in (0..width).step_by(4) {
-            for i in 0..4 {
-                L::prefetch(w.add((column + i + 64) * ROWS).cast());
-                let w = L::load(w.add((column + i) * ROWS));
-                for m in 0..M {
-                    let x = L::splat(*input.x.add(m * width + column + i));
-                    sums[m][i] = L::fma(w, x, sums[m][i]);
-                }
-            }
-        }
-        sums.map(|s| L::add(L::add(s[0], s[1]), L::add(s[2], s[3])))
-    }
-}
-
-#[inline(always)]
-unsafe fn dense_bf16<L: Lanes, const M: usize>(
-    tile: *const u8,
-    input: &Input,
-    groups: usize,
-) -> [L::F; M] {
-    // SAFETY: a tile holds 16 pairs for each of `groups` · 16 pairs of columns.
-    unsafe {
-        let width = groups * GROUP;
-        let high = L::splat_i(0xffff_0000_u32 as i32);
-        let mut sums = [[L::splat(0.0); 4]; M];
-        for column in (0..width).step_by(4) {
-            for i in 0..2 {
-                let at = tile.add((column / 2 + i) * 64);
-                L::prefetch(at.wrapping_add(2048));
-                let pair = L::load_i(at);
-                // A bf16 is the upper half of an f32.
-                let (even, odd) = (L::float(L::shl::<16>(pair)), L::float(L::and(pair, high)));
-                for m in 0..M {
-                    let x = input.x.add(m * width + column + 2 * i);
-                    sums[m][2 * i] = L::fma(even, L::splat(*x), sums[m][2 * i]);
-                    sums[m][2 * i + 1] = L::fma(odd, L::splat(*x.add(1)), sums[m][2 * i + 1]);
-                }
-            }
-        }
-        sums.map(|s| L::add(L::add(s[0], s[1]), L::add(s[2], s[3])))
-    }
-}
-
-#[inline(always)]
-unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
-    tile: *const u8,
-    input: &Input,
-    groups: usize,
-) -> [L::F; M] {
-    // SAFETY: see `format.rs` for what a tile holds; a row of activations has `groups` groups.
-    unsafe {
-        let mut sums = [L::splat(0.0); M];
-        let dots = Dots::<L, BITS, SCALES, M> { input, groups, sums: &mut sums };
-        quads::<L, BITS, SCALES>(tile, groups, 0..groups, dots);
-        sums
-    }
-}
-
-/// Adds a group's products with each row to that row's sum.
-struct Dots<'a, L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> {
-    input: &'a Input,
-    groups: usize,
-    sums: &'a mut [L::F; M],
-}
-
-impl<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> Each<L>
-    for Dots<'_, L, BITS, SCALES, M>
-{
-    #[inline(always)]
-    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
-        let (input, sums) = (self.input, &mut *self.sums);
-        for m in 0..M {
-            // SAFETY: the caller's: row `m` of the activations has this group.
-            unsafe {
-                let at = m * self.groups + g;
-                let x: *const i32 = input.codes.add(at * GROUP).cast();
-                let d = L::splat(*input.d.add(at));
-                let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
-                // (code − offset)·x = code·x − offset·Σx, exact in integers.
-                let offset = scales.offset;
-                let mut a = L::splat_i(-offset * first);
-                let mut b = L::splat_i(-offset * second);
-                for q in 0..4 {
-                    let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
-                    if BITS == 8 {
-                        a = L::dot8(a, quads[q], L::splat_i(x));
-                        b = L::dot8(b, quads[q + 4], L::splat_i(y));
-                    } else {
-                        a = L::dot7(a, quads[q], L::splat_i(x));
-                        b = L::dot7(b, quads[q + 4], L::splat_i(y));
-                    }
-                }
-                let scaled = if SCALES == HALVES {
-                    let a = L::mul(L::number(a), scales.factor);
-                    L::fma(L::number(b), scales.second, a)
-                } else {
-                    L::mul(L::number(L::add_i(a, b)), scales.factor)
-                };
-                sums[m] = L::fma(scaled, d, sums[m]);
-                if SCALES == MINIMUM || SCALES == BLOCKS {
-                    let sum = L::mul(d, L::splat((first + second) as f32));
-                    sums[m] = L::fma(scales.second, sum, sums[m]);
-                }
             }
         }
     }

@@ -8,6 +8,7 @@ mod activations;
 mod amx;
 mod attention;
 mod blocks;
+mod dots;
 mod elementwise;
 mod few;
 mod fill;

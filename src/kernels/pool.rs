@@ -31,8 +31,8 @@ pub fn threads() -> usize {
 /// are done. `pieces` is how many a thread should find to take.
 pub(super) fn share(n: usize, pieces: usize, work: impl Fn(Range<usize>) + Sync) {
     let pool = pool();
-    let size = n.div_ceil(((pool.workers + 1) * pieces).max(1)).max(1);
-    if pool.workers == 0 || size >= n || !pool.run(n, size, &work) {
+    let count = ((pool.workers + 1) * pieces).min(n);
+    if pool.workers == 0 || count <= 1 || !pool.run(n, count, &work) {
         work(0..n);
     }
 }
@@ -53,7 +53,8 @@ type Work<'a> = dyn Fn(Range<usize>) + Sync + 'a;
 struct Job {
     work: *const Work<'static>,
     n: usize,
-    size: usize,
+    /// Pieces, as even as they can be.
+    count: usize,
 }
 
 struct Pool {
@@ -121,12 +122,12 @@ fn lock(mutex: &Mutex<()>) -> std::sync::MutexGuard<'_, ()> {
 
 impl Pool {
     /// Runs a region; `false` where another one is running.
-    fn run(&self, n: usize, size: usize, work: &Work<'_>) -> bool {
+    fn run(&self, n: usize, count: usize, work: &Work<'_>) -> bool {
         let Ok(_caller) = self.caller.try_lock() else { return false };
         // SAFETY: only the lifetime changes. The pointer is followed only while `inside` counts the
         // follower, and this function returns only when nobody is inside.
         let work: *const Work<'static> = unsafe { std::mem::transmute(work) };
-        let job = Job { work, n, size };
+        let job = Job { work, n, count };
         // SAFETY: `epoch` is even and nobody is inside: see `impl Sync`.
         unsafe { *self.job.get() = Some(job) };
         self.next.store(0, SeqCst);
@@ -170,11 +171,11 @@ impl Pool {
         // SAFETY: the caller of `run` waits until this thread has left.
         let work = unsafe { &*job.work };
         loop {
-            let start = self.next.fetch_add(1, SeqCst) * job.size;
-            if start >= job.n {
+            let piece = self.next.fetch_add(1, SeqCst);
+            if piece >= job.count {
                 return;
             }
-            work(start..(start + job.size).min(job.n));
+            work(job.n * piece / job.count..job.n * (piece + 1) / job.count);
         }
     }
 

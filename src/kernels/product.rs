@@ -252,7 +252,7 @@ fn few(
         // What takes a few microseconds is not worth a second thread.
         match bytes / SERIAL_BYTES {
             0 => work(0..tiles),
-            pieces => share(tiles, (pieces / threads()).clamp(1, 8), work),
+            pieces => share(tiles, (pieces / threads()).clamp(1, 4), work),
         }
     }
 }

@@ -93,14 +93,15 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
 unsafe fn unpack<L: Lanes, const BITS: u32>(codes: *const u8) -> [L::I; 8] {
     // SAFETY: a group has 64 · `BITS` bytes of codes.
     unsafe {
-        L::prefetch(codes.wrapping_add(2048));
+        for line in 0..BITS as usize {
+            L::prefetch(codes.wrapping_add(2048 + line * 64));
+        }
         macro_rules! vector {
             ($i:expr) => {
                 L::load_i(codes.add($i * 64))
             };
         }
         if BITS == 8 {
-            L::prefetch(codes.wrapping_add(2048 + 256));
             let mut quads = [L::splat_i(0); 8];
             for i in 0..8 {
                 quads[i] = vector!(i);

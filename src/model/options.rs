@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device};
 
+use crate::error::{Error, Result};
+
 /// How a model is loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -22,6 +24,9 @@ pub struct LoadOptions {
     pub allow_unknown_keys: bool,
     /// Use only files that are on this machine already.
     pub offline: bool,
+    /// What caches keep keys and values in: f32, f16 or bf16, whatever is computed in. `None`: in
+    /// that. 16 bits halve the cache, and what long contexts cost; numbers are rounded.
+    pub kv_dtype: Option<DType>,
     /// More (or fewer) positions than the configuration says.
     pub max_seq_len: Option<usize>,
     /// Folders of PEFT's LoRA adapters, whose differences are added to the weights in f32 before
@@ -39,6 +44,19 @@ pub enum Quantize {
     Q4,
 }
 
+impl LoadOptions {
+    /// Refuses what no cache keeps.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.kv_dtype {
+            None | Some(DType::F32 | DType::F16 | DType::BF16) => Ok(()),
+            Some(other) => {
+                let problem = format!("{} is no dtype to keep; f32, f16 or bf16", other.as_str());
+                Err(Error::request("kv_dtype", problem))
+            }
+        }
+    }
+}
+
 impl Default for LoadOptions {
     fn default() -> Self {
         Self {
@@ -48,6 +66,7 @@ impl Default for LoadOptions {
             plain: false,
             allow_unknown_keys: false,
             offline: false,
+            kv_dtype: None,
             max_seq_len: None,
             adapters: Vec::new(),
         }

@@ -122,7 +122,9 @@ impl Attention {
     /// By the definition.
     fn attended(&self, q: &Tensor, k: &Tensor, v: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
         let (first, keys) = step.masks.reach(self.spec.window);
-        let (k, v) = (k.narrow(2, first, keys)?, v.narrow(2, first, keys)?);
+        // A cache may keep fewer bits than activations have.
+        let wide = |x: &Tensor| x.narrow(2, first, keys)?.to_dtype(q.dtype());
+        let (k, v) = (wide(k)?, wide(v)?);
         let scoring = self.scoring(q.dim(2)?, keys, q.device(), step)?;
         attend(q, &k, &v, &scoring, &mut step.listener)
     }

@@ -18,6 +18,7 @@ pub struct Cache {
     padding_mask: Grown, // (capacity, batch)
     len: usize,
     reserved: usize,
+    dtype: Option<DType>,
 }
 
 #[derive(Debug)]
@@ -42,7 +43,15 @@ impl Cache {
             padding_mask: Grown::default(),
             len: 0,
             reserved: reserve,
+            dtype: None,
         }
+    }
+
+    /// Keeps keys and values in this dtype, rounded where it is a smaller one; `None`: in the one
+    /// they come in. What is held already is not changed.
+    pub fn kept_in(mut self, dtype: Option<DType>) -> Self {
+        self.dtype = dtype;
+        self
     }
 
     /// Slots in use: the longest row's positions.
@@ -113,7 +122,8 @@ impl Cache {
     }
 
     /// Writes a layer's new keys and values, (batch, kv_heads, seq, head_dim), after the slots in
-    /// use, and gives all of that layer's, (batch, kv_heads, len + seq, head_dim), as views.
+    /// use, and gives all of that layer's, (batch, kv_heads, len + seq, head_dim), as views, in the
+    /// cache's dtype.
     pub(crate) fn append(
         &mut self,
         layer: usize,
@@ -121,9 +131,11 @@ impl Cache {
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let total = self.len + k.dim(2)?;
-        self.ensure(layer, total, k.dtype(), k.device())?;
+        let dtype = self.dtype.unwrap_or(k.dtype());
+        let (k, v) = (k.to_dtype(dtype)?, v.to_dtype(dtype)?);
+        self.ensure(layer, total, dtype, k.device())?;
         let Some((keys, values)) = &self.layers[layer].filled else {
-            return Ok((k.clone(), v.clone()));
+            return Ok((k, v));
         };
         keys.slice_set(&k.contiguous()?, 2, self.len)?;
         values.slice_set(&v.contiguous()?, 2, self.len)?;

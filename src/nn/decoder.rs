@@ -31,6 +31,7 @@ pub struct Decoder {
     head: Head,
     device: Device,
     dtype: DType,
+    kept_in: Option<DType>,
 }
 
 /// What a forward pass is asked for besides its tokens.
@@ -70,7 +71,24 @@ impl Decoder {
             spec: spec.clone(),
             device: weights.device().clone(),
             dtype: weights.dtype(),
+            kept_in: None,
         })
+    }
+
+    /// Its caches keep keys and values in this dtype, see [`Cache::kept_in`].
+    pub fn keeping(mut self, dtype: Option<DType>) -> Self {
+        self.kept_in = dtype;
+        self
+    }
+
+    /// What its caches keep keys and values in.
+    pub fn kv_dtype(&self) -> DType {
+        self.kept_in.unwrap_or(self.dtype)
+    }
+
+    /// An empty cache, see [`Cache::new`].
+    pub fn cache(&self, padding: &[usize], reserve: usize) -> Cache {
+        Cache::new(&self.spec, padding, reserve).kept_in(self.kept_in)
     }
 
     /// What this decoder is.

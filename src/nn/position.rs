@@ -116,17 +116,16 @@ impl Rotary {
     /// Cosines and sines, (positions, rotary_dim / 2), f32 whatever the weights are.
     fn tables(&self, positions: &Positions, device: &Device) -> Result<(Tensor, Tensor)> {
         let length = positions.length();
-        let (frequencies, factor) = frequencies(&self.rope, length);
+        let of_length = || frequencies(&self.rope, length);
+        let known = self.rope.scaling.depends_on_length().then(of_length);
         // A table made for another set of frequencies is of no use.
-        let key = match self.rope.scaling.depends_on_length() {
-            true => frequencies
-                .iter()
-                .chain(&[factor as f32])
-                .fold(1, |key: u64, f| key.wrapping_mul(31) + u64::from(f.to_bits()) % 65521),
-            false => 0,
-        };
+        let key = known.as_ref().map_or(0, |(frequencies, factor)| {
+            let all = frequencies.iter().copied().chain([*factor as f32]);
+            all.fold(1, |key: u64, f| key.wrapping_mul(31) + u64::from(f.to_bits()) % 65521)
+        });
         let sense = if self.rope.reversed { -1.0 } else { 1.0 };
         let make = |rows: usize, turn: fn(f64) -> f64| -> Result<Tensor> {
+            let (frequencies, factor) = known.clone().unwrap_or_else(of_length);
             let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
             let table: Vec<f32> =
                 angles.map(|angle| (turn(sense * f64::from(angle)) * factor) as f32).collect();

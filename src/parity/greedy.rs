@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logits::likeliest;
 use crate::error::Result;
-use crate::nn::{Cache, Decoder};
+use crate::nn::Decoder;
 
 /// A greedy continuation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl Continued {
     /// # Errors
     /// As [`Decoder::next`].
     pub fn of(decoder: &Decoder, ids: &[u32], count: usize) -> Result<Self> {
-        let mut cache = Cache::new(decoder.spec(), &[0], ids.len() + count);
+        let mut cache = decoder.cache(&[0], ids.len() + count);
         let mut found = Self::default();
         let mut step = ids.to_vec();
         let room = decoder.spec().max_seq_len.saturating_sub(ids.len());

@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(decoder: &'a Decoder, window: usize) -> Self {
         // Where rotations depend on the length in use, pieces are not what the whole is.
         let whole = decoder.spec().depends_on_length();
-        let cache = (!whole).then(|| Cache::new(decoder.spec(), &[0], window));
+        let cache = (!whole).then(|| decoder.cache(&[0], window));
         Self { decoder, cache }
     }
 

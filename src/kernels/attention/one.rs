@@ -157,7 +157,7 @@ impl Piece {
         unsafe {
             let to = to.add(self.index * group * (width + 2));
             let scores = room.scores.as_mut_ptr();
-            self.score::<L, KIND>(task, k, room);
+            self.score::<L, KIND>(task, [k, v], room);
             for g in 0..group {
                 let head = self.kv_head * group + g;
                 let mut sum = Sum { greatest: LOWEST, total: 0.0 };
@@ -183,7 +183,12 @@ impl Piece {
 
     /// The products of all heads' queries with the keys.
     #[inline(always)]
-    unsafe fn score<L: Lanes, const KIND: u8>(&self, task: &Task<'_>, k: Rows, room: &mut Room) {
+    unsafe fn score<L: Lanes, const KIND: u8>(
+        &self,
+        task: &Task<'_>,
+        [k, v]: [Rows; 2],
+        room: &mut Room,
+    ) {
         let (group, vectors, count) = (task.group(), task.vectors(), self.keys.len());
         let width = vectors * 16;
         let (q, scores) = (room.q.as_mut_ptr(), room.scores.as_mut_ptr());
@@ -200,10 +205,10 @@ impl Piece {
             while g < group {
                 let (q, scores) = (q.add(g * width), scores.add(g * STRETCH));
                 g += match group - g {
-                    1 => multiply::<L, KIND, 1>(q, k, count, vectors, scores),
-                    2 => multiply::<L, KIND, 2>(q, k, count, vectors, scores),
-                    3 => multiply::<L, KIND, 3>(q, k, count, vectors, scores),
-                    _ => multiply::<L, KIND, 4>(q, k, count, vectors, scores),
+                    1 => multiply::<L, KIND, 1>(q, [k, v], count, vectors, scores),
+                    2 => multiply::<L, KIND, 2>(q, [k, v], count, vectors, scores),
+                    3 => multiply::<L, KIND, 3>(q, [k, v], count, vectors, scores),
+                    _ => multiply::<L, KIND, 4>(q, [k, v], count, vectors, scores),
                 };
             }
         }
