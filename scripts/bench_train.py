@@ -56,11 +56,12 @@ def resident(pid):
     return 0.0
 
 
-def taper_turn(args, folder):
+def taper_turn(args, folder, turn):
     """Tokens a second of each step, and mebibytes in use meanwhile."""
+    out = folder / f"run{turn}"
     recipe = {
         "model": str(folder / "config.json"), "train": str(folder / "text.txt"), "tokenizer": "characters",
-        "out": str(folder / "run"), "products": args.products, "steps": args.steps, "batch": args.batch,
+        "out": str(out), "products": args.products, "steps": args.steps, "batch": args.batch,
         "micro_batch": args.micro, "seq_len": args.seq, "learning_rate": 1e-3, "log_every": 1,
         "evaluate_every": 10**6, "evaluate_rows": 1, "save_every": 10**6,
     }  # fmt: skip
@@ -73,7 +74,7 @@ def taper_turn(args, folder):
         time.sleep(0.05)
     if process.returncode:
         sys.exit(f"taper train failed with {process.returncode}")
-    logs = list((folder / "run").glob("*.jsonl"))
+    logs = list(out.glob("*.jsonl"))
     lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
     return [line["tokens_per_second"] for line in lines if line.get("loss") is not None], memory
 
@@ -101,8 +102,8 @@ def main():
         text = "".join(letters.choice("abcdefghijklmnopqrstuvwxyz ") for _ in range(4 * args.batch * args.seq + 9999))
         (folder / "text.txt").write_text(text)
         (folder / "config.json").write_text(json.dumps(json.loads(args.config.read_text()) | {"vocab_size": args.vocab}))
-        for _ in range(args.rounds):
-            speeds, memory = taper_turn(args, folder)
+        for turn in range(args.rounds):
+            speeds, memory = taper_turn(args, folder, turn)
             ours += speeds[1:]
             done = subprocess.run(
                 [sys.executable, __file__, *sys.argv[1:], "--torch-turn"], capture_output=True, text=True
