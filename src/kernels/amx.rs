@@ -15,9 +15,9 @@ mod right;
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
 
-pub(super) use left::{Tiles, split};
+pub(super) use left::{Tiles, rounded, split, widened};
 pub(super) use many::{gated, many};
-pub(super) use right::Unpacked;
+pub(super) use right::{Unpacked, interleaved};
 
 /// Bytes of a tile.
 pub(super) const TILE: usize = 1024;

@@ -123,13 +123,14 @@ pub(in crate::kernels) unsafe fn split([mut a, mut b]: [__m512; 2], parts: usize
 
 /// 32 numbers as bf16, those of `a` first.
 #[inline(always)]
-pub(super) unsafe fn rounded(a: __m512, b: __m512) -> __m512i {
+pub(in crate::kernels) unsafe fn rounded(a: __m512, b: __m512) -> __m512i {
     // SAFETY: the caller has the instructions; both types are 64 bytes.
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(b, a)) }
 }
 
+/// Sixteen bf16 as f32.
 #[inline(always)]
-pub(super) unsafe fn widened(half: __m256i) -> __m512 {
+pub(in crate::kernels) unsafe fn widened(half: __m256i) -> __m512 {
     // SAFETY: the caller has the instructions.
     unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half))) }
 }

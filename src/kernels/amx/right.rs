@@ -114,7 +114,7 @@ impl<const B: usize> Sink<Avx512> for Unpacked<B> {
 
 /// The numbers of the lower half each before its like of the upper.
 #[inline(always)]
-unsafe fn interleaved(both: __m512i) -> __m512i {
+pub(in crate::kernels) unsafe fn interleaved(both: __m512i) -> __m512i {
     const ORDER: [u16; 32] = {
         let mut order = [0; 32];
         let mut i = 0;

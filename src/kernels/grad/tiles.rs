@@ -2,21 +2,17 @@
 //! then a product is the six of the nine products of these that f32 would not lose, and f32's up to
 //! the order of sums. The tiles' state is `amx.rs`'s affair.
 
-mod multiply;
 mod pack;
 
-use super::super::amx::Region;
+use super::super::amx::{Region, TILE, sum};
 use super::super::memory::{Lent, lent};
 use super::linear::Side;
-use multiply::multiply;
 use pack::pack;
 
 /// Numbers along the depth of a tile.
 const DEPTH: usize = 32;
 /// Rows (or columns) of a tile.
 const OUTER: usize = 16;
-/// Bytes of a tile, of one part.
-const TILE: usize = 1024;
 /// Depth that is worked through at a time.
 const DEEP: usize = 512;
 /// Bytes of the left matrix that stay in a core's second cache meanwhile.
@@ -70,8 +66,8 @@ impl<const PARTS: usize> Packed<PARTS> {
         unsafe {
             let a = self.data.as_ptr().add(row / OUTER * self.line);
             let b = right.data.as_ptr().add(column / OUTER * right.line);
-            let at = [a, a.add(self.line), b, b.add(right.line)];
-            multiply::<PARTS>(at, depth.div_ceil(DEPTH), out, stride, add);
+            let (a, b) = ([a, a.add(self.line)], [b, b.add(right.line)]);
+            sum::<PARTS, PARTS, false>(a, b, depth.div_ceil(DEPTH), out, stride, add);
         }
     }
 }
@@ -120,7 +116,7 @@ unsafe fn blocks<const PARTS: usize>(
                             rows: (count - row).min(2 * OUTER),
                             columns: (right.outer - column).min(2 * OUTER),
                         };
-                        target.meet::<PARTS>([a, a.add(line), b, b.add(line)], n, deep > 0);
+                        target.meet::<PARTS>([a, a.add(line)], [b, b.add(line)], n, deep > 0);
                     }
                 }
             }
@@ -139,14 +135,20 @@ struct Target {
 impl Target {
     /// The sums of `n` tiles along the depth, onto what is there where `add`.
     #[inline(always)]
-    unsafe fn meet<const PARTS: usize>(&self, at: [*const u8; 4], n: usize, add: bool) {
+    unsafe fn meet<const PARTS: usize>(
+        &self,
+        a: [*const u8; 2],
+        b: [*const u8; 2],
+        n: usize,
+        add: bool,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             if self.rows == 2 * OUTER && self.columns == 2 * OUTER {
-                return multiply::<PARTS>(at, n, self.out, self.stride, add);
+                return sum::<PARTS, PARTS, false>(a, b, n, self.out, self.stride, add);
             }
             let mut edge = [0f32; 4 * OUTER * OUTER];
-            multiply::<PARTS>(at, n, edge.as_mut_ptr(), 2 * OUTER, false);
+            sum::<PARTS, PARTS, false>(a, b, n, edge.as_mut_ptr(), 2 * OUTER, false);
             for (row, edge) in edge.chunks(2 * OUTER).take(self.rows).enumerate() {
                 for (column, sum) in edge.iter().take(self.columns).enumerate() {
                     let to = self.out.add(row * self.stride + column);

@@ -3,21 +3,11 @@
 
 use std::arch::x86_64::*;
 
+use super::super::super::amx::{TILE, interleaved, rounded, widened};
 use super::super::super::lanes::{Avx512, Lanes};
 use super::super::linear::Side;
 use super::super::numbers::load;
-use super::{DEPTH, OUTER, TILE};
-
-/// From one row after another to pairs of both.
-static ORDER: [u16; 32] = {
-    let mut order = [0; 32];
-    let mut i = 0;
-    while i < 32 {
-        order[i] = (i / 2 + i % 2 * 16) as u16;
-        i += 1;
-    }
-    order
-};
+use super::{DEPTH, OUTER};
 
 /// Sixteen vectors of pairs of bf16: the numbers, and what they leave over.
 type Parts = [[__m512i; 16]; 3];
@@ -98,7 +88,6 @@ unsafe fn pairs<const PARTS: usize>(
     }
     // SAFETY: the caller's: so many numbers are there.
     unsafe {
-        let order = _mm512_loadu_si512(ORDER.as_ptr().cast());
         for i in 0..OUTER.min(depth.div_ceil(2)) {
             let a = load::<Avx512>(from.add(2 * i * step), outer, 0.0);
             let b = match 2 * i + 1 < depth {
@@ -106,7 +95,7 @@ unsafe fn pairs<const PARTS: usize>(
                 false => _mm512_setzero_ps(),
             };
             for (part, both) in parts.iter_mut().zip(split::<PARTS>(a, b)) {
-                part[i] = _mm512_permutexvar_epi16(order, both);
+                part[i] = interleaved(both);
             }
         }
     }
@@ -119,26 +108,14 @@ unsafe fn pairs<const PARTS: usize>(
 fn split<const PARTS: usize>(mut a: __m512, mut b: __m512) -> [__m512i; 3] {
     let mut parts = [_mm512_setzero_si512(); 3];
     for part in parts.iter_mut().take(PARTS) {
-        *part = round(a, b);
-        a = _mm512_sub_ps(a, wide(_mm512_castsi512_si256(*part)));
-        b = _mm512_sub_ps(b, wide(_mm512_extracti64x4_epi64::<1>(*part)));
+        // SAFETY: these instructions are this function's.
+        unsafe {
+            *part = rounded(a, b);
+            a = _mm512_sub_ps(a, widened(_mm512_castsi512_si256(*part)));
+            b = _mm512_sub_ps(b, widened(_mm512_extracti64x4_epi64::<1>(*part)));
+        }
     }
     parts
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn round(a: __m512, b: __m512) -> __m512i {
-    let rounded = _mm512_cvtne2ps_pbh(b, a);
-    // SAFETY: both are 64 bytes of any pattern.
-    unsafe { std::mem::transmute::<__m512bh, __m512i>(rounded) }
-}
-
-/// Sixteen bf16 as f32.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn wide(half: __m256i) -> __m512 {
-    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)))
 }
 
 /// Rows of pairs become columns of them.
