@@ -21,7 +21,6 @@ use crate::spec::Spec;
 use crate::text::{ChatTemplate, Tokenizer};
 use crate::weights::hub::{Hub, Progress, resolve};
 use crate::weights::{Account, Adaptation, Checkpoint, Names, Packing, Weights};
-use fit::{adapt, extend, tie};
 use json::{ids, read_json};
 pub use options::{LoadOptions, Quantize};
 use vocabulary::vocabulary;
@@ -91,9 +90,9 @@ impl Opened {
     /// # Errors
     /// Whatever is wrong with the files or the configuration, by name.
     pub fn at(path: &Path, name: &str, options: &LoadOptions) -> Result<Self> {
-        let mut checkpoint = Checkpoint::open(path)?;
+        let checkpoint = Checkpoint::open(path)?;
         let folder = checkpoint.folder().to_path_buf();
-        let (mut described, names, config) = match checkpoint.gguf() {
+        let (described, names, config) = match checkpoint.gguf() {
             Some(metadata) => {
                 let (described, names) = family::describe_gguf(&checkpoint, metadata)?;
                 (described, names, Map::new())
@@ -113,20 +112,17 @@ impl Opened {
             Some(_) => Map::new(),
             None => read_json(&folder.join("generation_config.json"))?.unwrap_or_default(),
         };
-        tie(&mut described.spec, &checkpoint, names);
-        let adaptations = adapt(&mut described.spec, &mut checkpoint, names, options)?;
-        extend(&mut described.spec, options.max_seq_len)?;
-        let (name, built_in) = (name.into(), None);
-        Ok(Self {
+        Self {
             checkpoint,
             described,
             config,
             generation_config,
-            name,
-            adaptations,
+            name: name.into(),
+            adaptations: Vec::new(),
             names,
-            built_in,
-        })
+            built_in: None,
+        }
+        .fitted(options)
     }
 
     /// The dtype to compute in, and whether quantised weights are dequantised.

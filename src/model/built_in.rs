@@ -4,7 +4,6 @@
 
 use serde_json::{Map, Value};
 
-use super::fit::{adapt, extend, tie};
 use super::{LoadOptions, Opened};
 use crate::error::{Error, Result};
 use crate::family;
@@ -45,25 +44,22 @@ impl Opened {
     /// Options that do not fit it.
     pub fn built_in(options: &LoadOptions) -> Result<Option<Self>> {
         let Some(files) = FILES else { return Ok(None) };
-        let mut checkpoint = Checkpoint::of_bytes(NAME, files.weights)?;
+        let checkpoint = Checkpoint::of_bytes(NAME, files.weights)?;
         let config = object(files.config)?;
-        let mut described = family::describe(&config, NAME, options.allow_unknown_keys)?;
+        let described = family::describe(&config, NAME, options.allow_unknown_keys)?;
         let names = described.family.names;
-        tie(&mut described.spec, &checkpoint, names);
-        let adaptations = adapt(&mut described.spec, &mut checkpoint, names, options)?;
-        extend(&mut described.spec, options.max_seq_len)?;
         let generation_config = object(files.generation_config)?;
-        let (name, built_in) = (NAME.into(), Some(files));
-        Ok(Some(Self {
+        let opened = Self {
             checkpoint,
             described,
             config,
             generation_config,
-            name,
-            adaptations,
+            name: NAME.into(),
+            adaptations: Vec::new(),
             names,
-            built_in,
-        }))
+            built_in: Some(files),
+        };
+        opened.fitted(options).map(Some)
     }
 }
 

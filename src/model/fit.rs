@@ -12,6 +12,15 @@ impl Opened {
         self.names
     }
 
+    /// Made to fit its tensors and the options.
+    pub(super) fn fitted(mut self, options: &LoadOptions) -> Result<Self> {
+        let spec = &mut self.described.spec;
+        tie(spec, &self.checkpoint, self.names);
+        self.adaptations = adapt(spec, &mut self.checkpoint, self.names, options)?;
+        extend(spec, options.max_seq_len)?;
+        Ok(self)
+    }
+
     /// What the user should know about how it was put together.
     pub fn notices(&self) -> impl Iterator<Item = String> {
         self.adaptations.iter().filter_map(|adaptation| adaptation.notice(&self.name))
@@ -19,7 +28,7 @@ impl Opened {
 }
 
 /// A head that is not stored is the embedding's matrix, whatever the configuration says.
-pub(super) fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {
+fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {
     let heads = names.entries.iter().filter(|entry| entry.param == Param::Head);
     let mut stored = heads.flat_map(|entry| {
         names.prefixes.iter().map(move |prefix| format!("{prefix}{}.weight", entry.name))
@@ -30,7 +39,7 @@ pub(super) fn tie(spec: &mut Spec, checkpoint: &Checkpoint, names: &Names) {
 }
 
 /// Adds the adapters that are asked for; one that gives the head a matrix of its own unties it.
-pub(super) fn adapt(
+fn adapt(
     spec: &mut Spec,
     checkpoint: &mut Checkpoint,
     names: &Names,
@@ -46,7 +55,7 @@ pub(super) fn adapt(
 }
 
 /// Other positions than the configuration says, where the model is not bound to a table.
-pub(super) fn extend(spec: &mut Spec, max_seq_len: Option<usize>) -> Result<()> {
+fn extend(spec: &mut Spec, max_seq_len: Option<usize>) -> Result<()> {
     let Some(wanted) = max_seq_len else { return Ok(()) };
     let learned = matches!(spec.embedding.position, AbsolutePosition::Learned { .. });
     if learned && wanted != spec.max_seq_len {
