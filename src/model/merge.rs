@@ -5,21 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::Opened;
 use crate::error::{Error, Result};
+use crate::text::TOKENIZER_FILES;
 
-/// What is copied as it is, where it is there. (`config.json` is written by itself.)
-const FILES: [&str; 11] = [
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "LICENSE",
-];
+/// What is copied as it is, where it is there, besides a tokenizer's files. (`config.json` is written
+/// by itself.)
+const FILES: [&str; 3] = ["generation_config.json", "chat_template.json", "LICENSE"];
 
 impl Opened {
     /// Writes the model, adapters folded in, as a folder that appears only when it is whole:
@@ -54,7 +44,7 @@ impl Opened {
 
     fn fill(&self, folder: &Path, written: &mut dyn FnMut(u64)) -> Result<()> {
         let from = self.checkpoint.folder();
-        for name in FILES {
+        for name in FILES.into_iter().chain(TOKENIZER_FILES) {
             let (from, to) = (from.join(name), folder.join(name));
             if from.is_file() {
                 std::fs::copy(&from, &to).map_err(|e| Error::file(&to, e))?;

@@ -13,6 +13,18 @@ use super::precheck;
 use super::tokenizer::{Specials, Tokenizer};
 use crate::error::{Error, Result};
 
+/// The files that may belong to a tokenizer.
+pub const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+];
+
 impl Tokenizer {
     /// Reads the tokenizer of a folder in the Hugging Face layout: `tokenizer.json`, else
     /// `vocab.json` with `merges.txt`; special tokens from `tokenizer_config.json`,

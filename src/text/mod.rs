@@ -13,6 +13,7 @@ mod stream;
 mod template;
 mod tokenizer;
 
+pub use folder::TOKENIZER_FILES;
 pub use gguf::GgufVocab;
 pub use keys::{Fate, tokenizer_keys};
 pub use stream::Stream;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::recipe::{Export, Recipe};
 use super::variables::Variables;
 use crate::error::{Error, Result};
-use crate::text::Tokenizer;
+use crate::text::{TOKENIZER_FILES, Tokenizer};
 
 /// Where the tokenizer's files come from.
 #[derive(Debug)]
@@ -19,18 +19,6 @@ pub(super) enum Lexicon {
     /// It was made for this run.
     Made(Box<Tokenizer>),
 }
-
-/// The files that may belong to a tokenizer.
-const TOKENIZER_FILES: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-];
 
 impl Lexicon {
     pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
