@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import torch
-from golden_inspect import close
+from golden_inspect import close, rounded
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 OUT = Path(__file__).resolve().parent.parent / "tests" / "golden" / "inspect_real.json"
@@ -74,14 +74,6 @@ def case(name: str, folder: str, dtype=torch.float32) -> dict:
         lens.append(logits[at].tolist())
     layers = [{site: described(at, n, sites[site]) for n, site in enumerate(SITES)} for at, sites in enumerate(seen)]
     return {"ids": ids, "layers": layers, "lens": lens}
-
-
-def rounded(x):
-    if isinstance(x, dict):
-        return {key: rounded(value) for key, value in x.items()}
-    if isinstance(x, list):
-        return [rounded(value) for value in x]
-    return float(f"{x:.7g}") if isinstance(x, float) else x
 
 
 def apart(a, b) -> float:

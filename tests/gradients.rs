@@ -3,10 +3,12 @@
 //! processor has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+mod common;
 #[path = "gradients/pytorch.rs"]
 mod pytorch;
 
 use candle_core::{D, DType, Device, Tensor, Var};
+use common::numbers::difference;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::Result;
@@ -20,21 +22,6 @@ fn random(shape: &[usize], rng: &mut impl Rng) -> Tensor {
     let n = shape.iter().product();
     let data: Vec<f32> = (0..n).map(|_| rng.random_range(-2.0f32..2.0)).collect();
     Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
-}
-
-/// The largest difference, as a share of the largest number.
-fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.dims(), b.dims());
-    let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-    let (a, b) = (wide(a), wide(b));
-    // A tensor's own maximum passes over what is no number.
-    let greatest = |t: &Tensor| {
-        let numbers = t.to_vec1::<f64>().unwrap().into_iter().map(f64::abs);
-        numbers.fold(0.0, |most, x| if x.is_finite() { f64::max(most, x) } else { f64::INFINITY })
-    };
-    let (off, size) = (greatest(&(&a - &b).unwrap()), greatest(&b));
-    assert!(off.is_finite() && size > 0.0);
-    off / size
 }
 
 /// What `f` makes of `inputs`, and the gradients of a sum of it, weighted so that no two outputs

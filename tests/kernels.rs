@@ -2,8 +2,11 @@
 //! every instruction level that this processor has.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod common;
+
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use common::numbers::difference;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::kernels::{self, Activation, Attending, Format, Isa, Packed, Packer};
@@ -35,21 +38,6 @@ fn whole(rows: usize, k: usize, rng: &mut impl Rng) -> Tensor {
         |i: usize| if (i % k).is_multiple_of(32) { 127 } else { rng.random_range(-127..=127) };
     let data: Vec<f32> = (0..rows * k).map(number).map(|i| i as f32).collect();
     Tensor::from_vec(data, (rows, k), &Device::Cpu).unwrap()
-}
-
-/// The largest difference, as a share of the largest number.
-fn difference(a: &Tensor, b: &Tensor) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-    let (a, b) = (wide(a), wide(b));
-    // A tensor's own maximum passes over what is no number.
-    let greatest = |t: &Tensor| {
-        let numbers = t.to_vec1::<f64>().unwrap().into_iter().map(f64::abs);
-        numbers.fold(0.0, |most, x| if x.is_finite() { f64::max(most, x) } else { f64::INFINITY })
-    };
-    let (off, size) = (greatest(&(&a - &b).unwrap()), greatest(&b));
-    assert!(off.is_finite() && size > 0.0);
-    (off / size) as f32
 }
 
 /// x·Wᵀ in f64.
