@@ -6,12 +6,9 @@ use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
-use super::pool::share;
+use super::pool::{SERIAL, share};
 use super::unary::{self, Activation};
 use crate::error::Result;
-
-/// Numbers that a thread works through in a few microseconds.
-const SERIAL: usize = 1 << 14;
 
 /// `activation(a) · b`, elementwise.
 ///
@@ -25,21 +22,8 @@ pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<
         return Ok(None);
     }
     let isa = Isa::current();
-    let run = |a: &[f32], b: &[f32]| {
-        // SAFETY: pieces do not overlap, and together are all of the numbers.
-        unsafe {
-            filled(a.len(), |to| {
-                let to = Shared(to);
-                share(a.len().div_ceil(SERIAL), 2, |pieces| {
-                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(a.len());
-                    let to = to.get().add(piece.start);
-                    times(isa, &a[piece.clone()], &b[piece], activation, to);
-                });
-            })
-        }
-    };
-    let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
-    out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+    // SAFETY: a piece is written whole.
+    piecewise(a, b, |a, b, to| unsafe { times(isa, a, b, activation, to) })
 }
 
 /// `activation(x)`, elementwise, where a gradient is wanted.
@@ -59,21 +43,32 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     let isa = Isa::current();
-    let run = |a: &[f32], b: &[f32]| {
+    // SAFETY: a piece is written whole.
+    piecewise(a, b, |a, b, to| unsafe { sums(isa, a, b, to) })
+}
+
+/// What `write` makes of two tensors of one shape, piece by piece; it must write as many numbers as
+/// it is given. `None` where one of them is not contiguous.
+fn piecewise(
+    a: &Tensor,
+    b: &Tensor,
+    write: impl Fn(&[f32], &[f32], *mut f32) + Sync,
+) -> Result<Option<Tensor>> {
+    let run = |a_slice: &[f32], b_slice: &[f32]| {
+        let n = a_slice.len();
         // SAFETY: pieces do not overlap, and together are all of the numbers.
         unsafe {
-            filled(a.len(), |to| {
+            filled(a.dims(), |to| {
                 let to = Shared(to);
-                share(a.len().div_ceil(SERIAL), 2, |pieces| {
-                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(a.len());
+                share(n.div_ceil(SERIAL), 2, |pieces| {
+                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(n);
                     let to = to.get().add(piece.start);
-                    sums(isa, &a[piece.clone()], &b[piece], to);
+                    write(&a_slice[piece.clone()], &b_slice[piece], to);
                 });
             })
         }
     };
-    let out = with_slice(a, |a_slice| with_slice(b, |b_slice| run(a_slice, b_slice))).flatten();
-    out.map(|out| Ok(out?.reshape(a.dims())?)).transpose()
+    with_slice(a, |a| with_slice(b, |b| run(a, b))).flatten().transpose()
 }
 
 per_isa! {

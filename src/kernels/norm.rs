@@ -6,11 +6,8 @@ use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
-use super::pool::share;
+use super::pool::{SERIAL, share};
 use crate::error::Result;
-
-/// Numbers that a thread works through in a few microseconds.
-const SERIAL: usize = 1 << 14;
 
 /// RMSNorm over the last axis with factor `weight`.
 ///

@@ -1,6 +1,7 @@
 //! Computing without any fast path, to hold the two against each other. It makes nothing faster.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 thread_local! {
     static PLAIN: Cell<bool> = const { Cell::new(false) };
@@ -9,14 +10,23 @@ thread_local! {
 /// Runs `f`, and has every fast path decline while it runs on this thread: what it computes, it
 /// computes by the definitions in `nn`.
 pub fn plainly<T>(f: impl FnOnce() -> T) -> T {
+    during(&PLAIN, true, f)
+}
+
+/// Runs `f` while a flag of this thread is `value`.
+pub(super) fn during<T>(
+    flag: &'static LocalKey<Cell<bool>>,
+    value: bool,
+    f: impl FnOnce() -> T,
+) -> T {
     /// Puts the flag back, also where `f` panics.
-    struct Before(bool);
+    struct Before(&'static LocalKey<Cell<bool>>, bool);
     impl Drop for Before {
         fn drop(&mut self) {
-            PLAIN.set(self.0);
+            self.0.set(self.1);
         }
     }
-    let _before = Before(PLAIN.replace(true));
+    let _before = Before(flag, flag.replace(value));
     f()
 }
 

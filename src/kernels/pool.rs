@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Numbers that a thread works through in a few microseconds.
+pub(super) const SERIAL: usize = 1 << 14;
+
 /// Rounds of spinning before a thread gives way, about 20 µs.
 const SPINS: usize = 600;
 /// How long an idle thread gives way before it sleeps.

@@ -9,11 +9,8 @@ use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
-use super::pool::share;
+use super::pool::{SERIAL, share};
 use crate::error::Result;
-
-/// Numbers that a thread works through in a few microseconds.
-const SERIAL: usize = 1 << 14;
 
 /// Turns the first `2 · width` numbers of each row of `x` (batch, heads, seq, head_dim) by tables
 /// `cos` and `sin`, (seq, width) or (batch, seq, width); the others stay.
@@ -21,27 +18,30 @@ const SERIAL: usize = 1 << 14;
 /// # Errors
 /// The tensor's own.
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Option<Tensor>> {
-    if x.track_op() {
-        return grad::rotate(x, cos, sin, interleaved);
-    }
     let (batch, heads, seq, head_dim) = x.dims4()?;
     let width = cos.dims().last().copied().unwrap_or(0);
     let shared = cos.dims() == [seq, width];
     let tables = shared || cos.dims() == [batch, seq, width];
     let fits = tables && cos.dims() == sin.dims() && 0 < width && 2 * width <= head_dim;
-    if !fits || ![x, cos, sin].iter().all(|t| plain(t)) || x.elem_count() == 0 {
+    if !fits || !plain(cos) || !plain(sin) || x.elem_count() == 0 {
+        return Ok(None);
+    }
+    if x.track_op() {
+        return grad::rotate(x, cos, sin, interleaved);
+    }
+    if !plain(x) {
         return Ok(None);
     }
     let (storage, layout) = x.storage_and_layout();
     let (Storage::Cpu(CpuStorage::F32(data)), &[b, h, s, 1]) = (&*storage, layout.stride()) else {
         return Ok(None);
     };
-    let steps = [b, h, s];
+    let x_at = data[layout.start_offset()..].as_ptr();
     let run = |cos: &[f32], sin: &[f32]| {
         let isa = Isa::current();
         let turn = Turn {
-            x: data[layout.start_offset()..].as_ptr(),
-            steps,
+            x: x_at,
+            steps: [b, h, s],
             shape: [heads, seq, head_dim],
             cos: cos.as_ptr(),
             sin: sin.as_ptr(),
@@ -65,18 +65,19 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Resu
     with_slice(cos, |cos| with_slice(sin, |sin| run(cos, sin))).flatten().transpose()
 }
 
+/// Rows to be turned.
 pub(super) struct Turn {
-    x: *const f32,
+    pub(super) x: *const f32,
     /// Numbers to the next along the first three axes.
-    steps: [usize; 3],
+    pub(super) steps: [usize; 3],
     /// heads, seq, head_dim
-    shape: [usize; 3],
-    cos: *const f32,
-    sin: *const f32,
-    width: usize,
+    pub(super) shape: [usize; 3],
+    pub(super) cos: *const f32,
+    pub(super) sin: *const f32,
+    pub(super) width: usize,
     /// Do all rows of the batch have the same angles?
-    shared: bool,
-    interleaved: bool,
+    pub(super) shared: bool,
+    pub(super) interleaved: bool,
 }
 
 // SAFETY: what the pointers lead to is only read.

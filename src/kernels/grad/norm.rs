@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
+use super::super::norm::norm;
 use super::fits;
 use super::numbers::{like, load, numbers, slice, store, stored, written};
 use crate::error::Result;
@@ -52,7 +53,7 @@ pub(super) struct Norm {
 impl Norm {
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         // SAFETY: rows are as wide as the vectors, and all are written.
-        unsafe { written(x.len(), |to| forward(Isa::current(), self, x, weight, bias, to)) }
+        unsafe { written(x.len(), |to| norm(Isa::current(), x, weight, bias, self.eps, to)) }
     }
 
     /// The gradients of x, weight and bias.
@@ -154,35 +155,6 @@ unsafe fn statistics<L: Lanes>(norm: &Norm, x: &[f32]) -> (L::F, L::F) {
             squares = L::fma(off, off, squares);
         }
         (less, L::splat(1.0 / (L::total(squares) / n as f32 + norm.eps).sqrt()))
-    }
-}
-
-per_isa! {
-    /// Rows as wide as `weight`, normalised.
-    fn forward(norm: &Norm, x: &[f32], weight: &[f32], bias: Option<&[f32]>, to: *mut f32)
-        = forward_with
-}
-
-#[inline(always)]
-unsafe fn forward_with<L: Lanes>(
-    norm: &Norm,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    to: *mut f32,
-) {
-    let n = weight.len();
-    for (row, x) in x.chunks_exact(n).enumerate() {
-        // SAFETY: vectors lie within the rows.
-        unsafe {
-            let (mean, inverse) = statistics::<L>(norm, x);
-            for i in (0..n).step_by(16) {
-                let of = |x: &[f32]| load::<L>(x.as_ptr().add(i), n - i, 0.0);
-                let y = L::mul(L::mul(L::sub(of(x), mean), inverse), of(weight));
-                let y = bias.map_or(y, |bias| L::add(y, of(bias)));
-                store::<L>(to.add(row * n + i), n - i, y);
-            }
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::super::plainly::during;
+
 thread_local! {
     static ROUNDED: Cell<bool> = const { Cell::new(false) };
 }
@@ -10,15 +12,7 @@ thread_local! {
 /// this thread while it runs, forwards and backwards, where the processor is faster so. Weights
 /// stay f32 where they are kept, and so do sums.
 pub fn rounded<T>(may: bool, f: impl FnOnce() -> T) -> T {
-    /// Puts the flag back, also where `f` panics.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            ROUNDED.set(self.0);
-        }
-    }
-    let _before = Before(ROUNDED.replace(may));
-    f()
+    during(&ROUNDED, may, f)
 }
 
 /// Whether products on this thread may.
