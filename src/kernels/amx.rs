@@ -184,23 +184,29 @@ unsafe fn meet<const A: usize, const B: usize, const S: bool>(
     }
 }
 
-/// A block of sums at `out`, or, with `add`, added to what is there.
+/// Numbers of a block of sums, the first and how far apart its rows are.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub(super) at: *mut f32,
+    pub(super) stride: usize,
+}
+
+/// A block of sums, of what lies at `from` (or of nothing) and the products along `groups` groups.
 #[inline(always)]
 pub(super) unsafe fn sum<const A: usize, const B: usize, const S: bool>(
     a: [*const u8; 2],
     b: [*const u8; 2],
     groups: usize,
-    out: *mut f32,
-    stride: usize,
-    add: bool,
+    from: Option<Sums>,
+    to: Sums,
 ) {
     // SAFETY: the caller's.
     unsafe {
-        match add {
-            true => resume::<S>(out, stride),
-            false => clear(),
+        match from {
+            Some(Sums { at, stride }) => resume::<S>(at, stride),
+            None => clear(),
         }
         meet::<A, B, S>(a, b, groups);
-        keep::<S>(out, stride);
+        keep::<S>(to.at, to.stride);
     }
 }

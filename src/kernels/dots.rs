@@ -5,7 +5,7 @@
 use super::few::{Input, Part};
 use super::format::{Format, GROUP};
 use super::lanes::Lanes;
-use super::quads::{BLOCKS, Each, GroupScales, HALVES, MINIMUM, OFFSET, quads};
+use super::quads::{BLOCKS, Group, HALVES, MINIMUM, OFFSET, Tile, groups_per_block};
 
 /// The outputs of some tiles, of parts of one format, for each row.
 #[inline(always)]
@@ -124,11 +124,19 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize,
     // SAFETY: see `format.rs` for what a tile holds; a row of activations has `groups` groups.
     unsafe {
         let mut sums = [[L::splat(0.0); M]; S];
-        let block = if SCALES == BLOCKS || SCALES == HALVES { 8 } else { 1 };
-        for g in (0..groups).step_by(block) {
-            for s in 0..S {
-                let dots = Dots::<L, BITS, SCALES, M> { input, groups, sums: &mut sums[s] };
-                quads::<L, BITS, SCALES>(tiles[s], groups, g..g + block, dots);
+        let tiles = tiles.map(|tile| Tile::<BITS, SCALES>::new(tile, groups));
+        let count = groups_per_block(SCALES);
+        for block in 0..groups / count {
+            let mut heads = [tiles[0].head::<L>(block); S];
+            for s in 1..S {
+                heads[s] = tiles[s].head(block);
+            }
+            // Group by group in turn: more of memory is busy than when each tile has a long turn.
+            for g in block * count..(block + 1) * count {
+                for s in 0..S {
+                    let group = tiles[s].group(&heads[s], g);
+                    add::<L, BITS, SCALES, M>(&group, input, groups, g, &mut sums[s]);
+                }
             }
         }
         sums
@@ -136,50 +144,46 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize,
 }
 
 /// Adds a group's products with each row to that row's sum.
-struct Dots<'a, L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> {
-    input: &'a Input,
+#[inline(always)]
+unsafe fn add<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
+    group: &Group<L>,
+    input: &Input,
     groups: usize,
-    sums: &'a mut [L::F; M],
-}
-
-impl<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize> Each<L>
-    for Dots<'_, L, BITS, SCALES, M>
-{
-    #[inline(always)]
-    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
-        let (input, sums) = (self.input, &mut *self.sums);
-        for m in 0..M {
-            // SAFETY: the caller's: row `m` of the activations has this group.
-            unsafe {
-                let at = m * self.groups + g;
-                let x: *const i32 = input.codes.add(at * GROUP).cast();
-                let d = L::splat(*input.d.add(at));
-                let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
-                // (code − offset)·x = code·x − offset·Σx, exact in integers.
-                let offset = scales.offset;
-                let mut a = L::splat_i(-offset * first);
-                let mut b = L::splat_i(-offset * second);
-                for q in 0..4 {
-                    let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
-                    if BITS == 8 {
-                        a = L::dot8(a, quads[q], L::splat_i(x));
-                        b = L::dot8(b, quads[q + 4], L::splat_i(y));
-                    } else {
-                        a = L::dot7(a, quads[q], L::splat_i(x));
-                        b = L::dot7(b, quads[q + 4], L::splat_i(y));
-                    }
-                }
-                let scaled = if SCALES == HALVES {
-                    let a = L::mul(L::number(a), scales.factor);
-                    L::fma(L::number(b), scales.second, a)
+    g: usize,
+    sums: &mut [L::F; M],
+) {
+    let offset = Tile::<BITS, SCALES>::OFFSET;
+    for m in 0..M {
+        // SAFETY: the caller's: row `m` of the activations has this group.
+        unsafe {
+            let at = m * groups + g;
+            let x: *const i32 = input.codes.add(at * GROUP).cast();
+            let d = L::splat(*input.d.add(at));
+            let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
+            // (code − offset)·x = code·x − offset·Σx, exact in integers.
+            let mut a = L::splat_i(-offset * first);
+            let mut b = L::splat_i(-offset * second);
+            for q in 0..4 {
+                let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
+                let (p, q) = (group.quads[q], group.quads[q + 4]);
+                if BITS == 8 {
+                    a = L::dot8(a, p, L::splat_i(x));
+                    b = L::dot8(b, q, L::splat_i(y));
                 } else {
-                    L::mul(L::number(L::add_i(a, b)), scales.factor)
-                };
-                sums[m] = L::fma(scaled, d, sums[m]);
-                if SCALES == MINIMUM || SCALES == BLOCKS {
-                    let sum = L::mul(d, L::splat((first + second) as f32));
-                    sums[m] = L::fma(scales.second, sum, sums[m]);
+                    a = L::dot7(a, p, L::splat_i(x));
+                    b = L::dot7(b, q, L::splat_i(y));
                 }
+            }
+            let scaled = if SCALES == HALVES {
+                let a = L::mul(L::number(a), group.factor);
+                L::fma(L::number(b), group.second, a)
+            } else {
+                L::mul(L::number(L::add_i(a, b)), group.factor)
+            };
+            sums[m] = L::fma(scaled, d, sums[m]);
+            if SCALES == MINIMUM || SCALES == BLOCKS {
+                let sum = L::mul(d, L::splat((first + second) as f32));
+                sums[m] = L::fma(group.second, sum, sums[m]);
             }
         }
     }

@@ -84,6 +84,7 @@ macro_rules! in_streams {
             1 => {
                 if L::WIDE {
                     streams!(1, 4);
+                    streams!(1, 2);
                 }
                 streams!(1, 1);
             }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::few::Part;
 use super::format::{Format, GROUP, ROWS};
 use super::lanes::{Lanes, per_isa};
-use super::quads::{BLOCKS, Each, GroupScales, HALVES, MINIMUM, OFFSET, quads};
+use super::quads::{BLOCKS, Group, HALVES, MINIMUM, OFFSET, Tile, groups_per_block};
 
 /// Columns of the left, rows of the right matrix that are worked through at a time: a block of
 /// them stays in the caches.
@@ -172,7 +172,8 @@ unsafe fn unpack<L: Lanes>(format: Format, tile: *const u8, groups: usize, to: *
     }
 }
 
-/// What is done with two columns of sixteen rows. (No closure: see [`Each`].)
+/// What is done with two columns of sixteen rows. (No closure: only a method is inlined always.
+/// A closure that is not has none of the instructions, and calls each of them.)
 pub(super) trait Sink<L: Lanes> {
     /// Takes a pair of columns and its number.
     ///
@@ -240,41 +241,31 @@ unsafe fn codes<L: Lanes, const BITS: u32, const SCALES: u8>(
     tile: *const u8,
     groups: usize,
     range: Range<usize>,
-    sink: impl Sink<L>,
+    mut sink: impl Sink<L>,
 ) {
-    let first = range.start;
-    // SAFETY: the caller's.
+    let (tile, count) = (Tile::<BITS, SCALES>::new(tile, groups), groups_per_block(SCALES));
+    // SAFETY: the caller's. Where there are blocks, the range is of whole ones.
     unsafe {
-        quads::<L, BITS, SCALES>(tile, groups, range, Numbers::<_, SCALES> { first, sink });
-    }
-}
-
-/// Makes numbers of codes.
-struct Numbers<S, const SCALES: u8> {
-    first: usize,
-    sink: S,
-}
-
-impl<L: Lanes, S: Sink<L>, const SCALES: u8> Each<L> for Numbers<S, SCALES> {
-    #[inline(always)]
-    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>) {
-        // SAFETY: the caller's.
-        unsafe {
-            let (byte, offset) = (L::splat_i(255), L::splat(-scales.offset as f32));
-            for (q, quad) in quads.into_iter().enumerate() {
-                let (factor, summand) = match SCALES {
-                    HALVES if q >= 4 => (scales.second, L::mul(scales.second, offset)),
-                    MINIMUM | BLOCKS => (scales.factor, scales.second),
-                    _ => (scales.factor, L::mul(scales.factor, offset)),
-                };
-                let codes = [quad, L::shr::<8>(quad), L::shr::<16>(quad), L::shr::<24>(quad)];
-                let mut numbers = [summand; 4];
-                for (number, code) in numbers.iter_mut().zip(codes) {
-                    *number = L::fma(L::number(L::and(code, byte)), factor, summand);
+        let (byte, offset) = (L::splat_i(255), L::splat(-Tile::<BITS, SCALES>::OFFSET as f32));
+        for block in range.start / count..range.end / count {
+            let head = tile.head::<L>(block);
+            for g in block * count..(block + 1) * count {
+                let Group { quads, factor, second } = tile.group(&head, g);
+                for (q, quad) in quads.into_iter().enumerate() {
+                    let (factor, summand) = match SCALES {
+                        HALVES if q >= 4 => (second, L::mul(second, offset)),
+                        MINIMUM | BLOCKS => (factor, second),
+                        _ => (factor, L::mul(factor, offset)),
+                    };
+                    let codes = [quad, L::shr::<8>(quad), L::shr::<16>(quad), L::shr::<24>(quad)];
+                    let mut numbers = [summand; 4];
+                    for (number, code) in numbers.iter_mut().zip(codes) {
+                        *number = L::fma(L::number(L::and(code, byte)), factor, summand);
+                    }
+                    let pair = (g - range.start) * GROUP / 2 + q * 2;
+                    sink.pair(pair, numbers[0], numbers[1]);
+                    sink.pair(pair + 1, numbers[2], numbers[3]);
                 }
-                let pair = (g - self.first) * GROUP / 2 + q * 2;
-                self.sink.pair(pair, numbers[0], numbers[1]);
-                self.sink.pair(pair + 1, numbers[2], numbers[3]);
             }
         }
     }

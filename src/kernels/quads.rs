@@ -2,8 +2,6 @@
 //! of sixteen rows, and their scales. What is done with them is the caller's affair.
 #![allow(clippy::needless_range_loop, reason = "indices are registers")]
 
-use std::ops::Range;
-
 use super::format::ROWS;
 use super::lanes::Lanes;
 
@@ -13,77 +11,124 @@ pub(super) const MINIMUM: u8 = 1;
 pub(super) const BLOCKS: u8 = 2;
 pub(super) const HALVES: u8 = 3;
 
-/// A group's scales, a lane a row.
-pub(super) struct GroupScales<L: Lanes> {
+/// Groups whose scales have a common factor.
+pub(super) const fn groups_per_block(scales: u8) -> usize {
+    if scales == BLOCKS || scales == HALVES { 8 } else { 1 }
+}
+
+/// A group in registers.
+pub(super) struct Group<L: Lanes> {
+    /// Four columns of sixteen rows each.
+    pub(super) quads: [L::I; 8],
     /// Of all columns, or of the first half.
     pub(super) factor: L::F,
     /// The summand (`MINIMUM`, `BLOCKS`), or the second half's factor (`HALVES`).
     pub(super) second: L::F,
-    /// Taken off each code.
-    pub(super) offset: i32,
 }
 
-/// What is done with a group. (No closure: only a method is inlined always. A closure that is not has
-/// none of the instructions, and calls each of them.)
-pub(super) trait Each<L: Lanes> {
-    /// Takes the number, codes and scales of a group.
+/// The beginning of a block's scales.
+#[derive(Clone, Copy)]
+pub(super) struct Head<L: Lanes> {
+    d: L::F,
+    second: L::F,
+    /// Those of its groups.
+    rest: *const u8,
+}
+
+/// A quantised tile of `groups` groups.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<const BITS: u32, const SCALES: u8> {
+    at: *const u8,
+    groups: usize,
+}
+
+/// Bytes of codes that are asked for ahead.
+const AHEAD: usize = 2048;
+
+impl<const BITS: u32, const SCALES: u8> Tile<BITS, SCALES> {
+    /// Taken off each code.
+    pub(super) const OFFSET: i32 =
+        if SCALES == OFFSET || SCALES == HALVES { 1 << (BITS - 1) } else { 0 };
+    const PER_BLOCK: usize = groups_per_block(SCALES);
+    /// Bytes of a group's codes.
+    const CODES: usize = ROWS * BITS as usize * 4;
+    /// Bytes of what a block's scales begin with.
+    const HEAD: usize = if SCALES == BLOCKS || SCALES == MINIMUM { 64 } else { 32 };
+    /// Bytes of a block's scales.
+    const BLOCK: usize = Self::HEAD + if Self::PER_BLOCK > 1 { 16 * ROWS } else { 0 };
+
+    pub(super) fn new(at: *const u8, groups: usize) -> Self {
+        Self { at, groups }
+    }
+
+    fn blocks(&self) -> usize {
+        self.groups / Self::PER_BLOCK
+    }
+
+    /// Bytes before the scales.
+    fn codes(&self) -> usize {
+        self.groups * Self::CODES
+    }
+
+    /// The beginning of the block's scales; asks for those of the next.
     ///
     /// # Safety
-    /// As for [`Lanes`].
-    unsafe fn group(&mut self, g: usize, quads: [L::I; 8], scales: GroupScales<L>);
-}
-
-/// Calls `each` with the number, codes and scales of every group in `range`, of `groups` in the
-/// tile. Where there are blocks, the range is of whole ones.
-#[inline(always)]
-pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
-    tile: *const u8,
-    groups: usize,
-    range: Range<usize>,
-    mut each: impl Each<L>,
-) {
-    // SAFETY: a tile has the codes of `groups` groups, and behind them the scales of their blocks;
-    // blocks are whole.
-    unsafe {
-        let code_bytes = ROWS * BITS as usize * 4;
-        let mut codes = tile.add(range.start * code_bytes);
-        let mut scales = tile.add(groups * code_bytes);
-        let offset = if SCALES == OFFSET || SCALES == HALVES { 1 << (BITS - 1) } else { 0 };
-        let none = L::splat(0.0);
-        if SCALES == OFFSET || SCALES == MINIMUM {
-            scales = scales.add(range.start * if SCALES == MINIMUM { 64 } else { 32 });
-            for g in range {
-                let second = if SCALES == MINIMUM { L::load_f16(scales.add(32)) } else { none };
-                let group = GroupScales { factor: L::load_f16(scales), second, offset };
-                each.group(g, unpack::<L, BITS>(codes), group);
-                codes = codes.add(code_bytes);
-                scales = scales.add(if SCALES == MINIMUM { 64 } else { 32 });
-            }
-            return;
+    /// As for [`Lanes`]; the tile must have such a block.
+    #[inline(always)]
+    pub(super) unsafe fn head<L: Lanes>(&self, block: usize) -> Head<L> {
+        // SAFETY: the caller's: behind the codes of all groups lie the scales of all blocks.
+        unsafe {
+            self.ask::<L>(
+                self.codes(),
+                Self::BLOCK,
+                block + 1.max(AHEAD / Self::CODES / Self::PER_BLOCK),
+                self.blocks(),
+            );
+            let at = self.at.add(self.codes() + block * Self::BLOCK);
+            let second = match SCALES {
+                MINIMUM => L::load_f16(at.add(32)),
+                BLOCKS => L::sub(L::splat(0.0), L::load_f16(at.add(32))),
+                _ => L::splat(0.0),
+            };
+            Head { d: L::load_f16(at), second, rest: at.add(Self::HEAD) }
         }
-        let block_bytes = 16 * ROWS + if SCALES == BLOCKS { 64 } else { 32 };
-        scales = scales.add(range.start / 8 * block_bytes);
-        for block in range.start / 8..range.end / 8 {
-            let d = L::load_f16(scales);
-            let least =
-                if SCALES == BLOCKS { L::sub(none, L::load_f16(scales.add(32))) } else { none };
-            scales = scales.add(if SCALES == BLOCKS { 64 } else { 32 });
-            for g in 0..8 {
-                let (factor, second) = if SCALES == BLOCKS {
+    }
+
+    /// A group of the block whose head is given; asks for the codes of one further on.
+    ///
+    /// # Safety
+    /// As for [`Lanes`]; the tile must have such a group.
+    #[inline(always)]
+    pub(super) unsafe fn group<L: Lanes>(&self, head: &Head<L>, g: usize) -> Group<L> {
+        // SAFETY: the caller's.
+        unsafe {
+            self.ask::<L>(0, Self::CODES, g + AHEAD / Self::CODES, self.groups);
+            let scales = head.rest.add(g % Self::PER_BLOCK * 2 * ROWS);
+            let (factor, second) = match SCALES {
+                BLOCKS => {
                     let (s, m) = (L::load_u8(scales), L::load_u8(scales.add(ROWS)));
-                    (L::mul(d, L::number(s)), L::mul(least, L::number(m)))
-                } else {
+                    (L::mul(head.d, L::number(s)), L::mul(head.second, L::number(m)))
+                }
+                HALVES => {
                     let (s, t) = (L::load_i8(scales), L::load_i8(scales.add(ROWS)));
-                    (L::mul(d, L::number(s)), L::mul(d, L::number(t)))
-                };
-                each.group(
-                    block * 8 + g,
-                    unpack::<L, BITS>(codes),
-                    GroupScales { factor, second, offset },
-                );
-                codes = codes.add(code_bytes);
-                scales = scales.add(2 * ROWS);
-            }
+                    (L::mul(head.d, L::number(s)), L::mul(head.d, L::number(t)))
+                }
+                _ => (head.d, head.second),
+            };
+            Group { quads: unpack::<L, BITS>(self.at.add(g * Self::CODES)), factor, second }
+        }
+    }
+
+    /// Asks for the item `i` of `count` of so many bytes that begin at `first`; behind the last come
+    /// those of the next tile. The processor foresees neither scales nor the jump over them.
+    #[inline(always)]
+    unsafe fn ask<L: Lanes>(&self, first: usize, bytes: usize, i: usize, count: usize) {
+        let tile = (self.codes() + self.blocks() * Self::BLOCK).next_multiple_of(64);
+        let next = if i < count { 0 } else { tile - count * bytes };
+        let at = self.at.wrapping_add(first + i * bytes + next);
+        for line in (0..bytes).step_by(64) {
+            // SAFETY: a prefetch may ask for what is not there.
+            unsafe { L::prefetch(at.wrapping_add(line)) };
         }
     }
 }
@@ -93,9 +138,6 @@ pub(super) unsafe fn quads<L: Lanes, const BITS: u32, const SCALES: u8>(
 unsafe fn unpack<L: Lanes, const BITS: u32>(codes: *const u8) -> [L::I; 8] {
     // SAFETY: a group has 64 · `BITS` bytes of codes.
     unsafe {
-        for line in 0..BITS as usize {
-            L::prefetch(codes.wrapping_add(2048 + line * 64));
-        }
         macro_rules! vector {
             ($i:expr) => {
                 L::load_i(codes.add($i * 64))

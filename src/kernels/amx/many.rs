@@ -7,15 +7,20 @@ use std::ops::Range;
 use super::super::few::Part;
 use super::super::format::{Format, ROWS};
 use super::super::lanes::Avx512;
+use super::super::memory::lent;
 use super::super::unary::{Activation, activate};
 use super::left::{Room, Tiles};
-use super::right::Right;
-use super::{EXACT, Region, TILE, sum};
+use super::right::{Ahead, Right};
+use super::{EXACT, Region, Sums, TILE, sum};
 
 /// Bytes of activations that stay in a core's second cache.
 const BLOCK_BYTES: usize = 5 << 18;
-/// Sums of a block.
+/// Groups of weights that stay in a core's first cache.
+const STRETCH: usize = 8;
+/// Rows and columns of a block of sums.
 const SIDE: usize = 2 * ROWS;
+/// Its bytes.
+const BLOCK: usize = SIDE * SIDE * 4;
 
 /// Runs `$kernel` for the parts that left and right have.
 macro_rules! in_parts {
@@ -43,7 +48,7 @@ unsafe fn many_of<const A: usize, const B: usize>(part: &Part, left: &Tiles, pai
     let depth = depth::<A>(part.format, left.groups);
     let mut right = Right::<B>::new(part, depth);
     let (blocks, at_once) = (left.rows.div_ceil(ROWS), at_once::<A>(left, depth));
-    let mut edge = Edge([0.0; SIDE * SIDE]);
+    let mut kept = lent(at_once / 2 * BLOCK);
     // SAFETY: the caller's.
     unsafe {
         let _region = Region::enter();
@@ -53,20 +58,67 @@ unsafe fn many_of<const A: usize, const B: usize>(part: &Part, left: &Tiles, pai
                 let end = blocks.min(first + at_once);
                 for pair in pairs.clone() {
                     let weights = right.pair(pair, &groups);
-                    let mut ahead = right.ahead(pair, &groups, (end - first).div_ceil(2));
-                    for block in (first..end).step_by(2) {
-                        ahead.ask();
-                        let target = Target::new(part, left.rows, block, pair, start > 0);
-                        let (a, groups) = (tiles(left, block, start), groups.len());
-                        match block + 1 < blocks {
-                            true => target.fill::<A, B, false>(a, weights, groups, &mut edge),
-                            false => target.fill::<A, B, true>(a, weights, groups, &mut edge),
-                        }
-                    }
+                    let mut ahead = [right.ahead(pair, &groups, steps::<A>(first..end, &groups))];
+                    let to = Outputs {
+                        out: part.out.add(first * ROWS * part.n + pair * SIDE),
+                        stride: part.n,
+                        rows: left.rows - first * ROWS,
+                        columns: (part.n - pair * SIDE).min(SIDE),
+                        add: start > 0,
+                    };
+                    let kept = kept.as_mut_ptr().cast();
+                    pass::<A, B, 1>(left, first..end, &groups, weights, &mut ahead, &to, kept);
                 }
             }
         }
     }
+}
+
+/// The sums of some blocks of rows with two tiles of weights, stretch by stretch: the weights of one
+/// stay in the first cache while all rows pass by. From the second, left and right tiles together
+/// would take more than it gives.
+#[inline(always)]
+unsafe fn pass<const A: usize, const B: usize, const N: usize>(
+    left: &Tiles,
+    blocks: Range<usize>,
+    groups: &Range<usize>,
+    b: [*const u8; 2],
+    ahead: &mut [Ahead; N],
+    to: &Outputs,
+    kept: *mut f32,
+) {
+    let stretch = stretch::<A>(groups.len());
+    for at in (0..groups.len()).step_by(stretch) {
+        let end = groups.len().min(at + stretch);
+        for block in blocks.clone().step_by(2) {
+            // SAFETY: the caller's: there are such tiles, and room for so many blocks of sums.
+            unsafe {
+                for ahead in ahead.iter_mut() {
+                    ahead.ask();
+                }
+                let i = (block - blocks.start) / 2;
+                let kept = Sums { at: kept.add(i * SIDE * SIDE), stride: SIDE };
+                let turn = Turn { first: at == 0, last: end == groups.len() };
+                let a = tiles(left, block, groups.start + at);
+                let b = b.map(|b| b.add(at * B * TILE));
+                match block + 1 < left.rows.div_ceil(ROWS) {
+                    true => to.fill::<A, B, false>(i, a, b, end - at, turn, kept),
+                    false => to.fill::<A, B, true>(i, a, b, end - at, turn, kept),
+                }
+            }
+        }
+    }
+}
+
+/// Groups of a stretch. With three parts on the left the weights are read less often than they are
+/// multiplied, and sums that come and go would cost more.
+fn stretch<const A: usize>(groups: usize) -> usize {
+    if A == 1 { groups.div_ceil(groups.div_ceil(STRETCH)) } else { groups }
+}
+
+/// How often some blocks meet some groups, a stretch at a time.
+fn steps<const A: usize>(blocks: Range<usize>, groups: &Range<usize>) -> usize {
+    blocks.len().div_ceil(2) * groups.len().div_ceil(stretch::<A>(groups.len()))
 }
 
 /// `activation(gate) · up` of `pairs` of tiles, for all rows of `left`, as tiles to be multiplied
@@ -102,10 +154,12 @@ unsafe fn gated_of<const A: usize, const B: usize>(
     let groups = 0..left.groups;
     let [mut gates, mut ups] = [gate, up].map(|part| Right::<B>::new(part, left.groups));
     let (blocks, at_once) = (left.rows.div_ceil(ROWS), at_once::<A>(left, left.groups));
-    let mut sums = [Edge([0.0; SIDE * SIDE]), Edge([0.0; SIDE * SIDE])];
+    let mut sums = lent(at_once * BLOCK);
+    let sums: *mut f32 = sums.as_mut_ptr().cast();
     // SAFETY: the caller's.
     unsafe {
         let _region = Region::enter();
+        let both = [sums, sums.add(at_once / 2 * SIDE * SIDE)];
         for first in (0..blocks).step_by(at_once) {
             let end = blocks.min(first + at_once);
             for pair in pairs.clone() {
@@ -114,37 +168,18 @@ unsafe fn gated_of<const A: usize, const B: usize>(
                     continue;
                 }
                 let weights = [gates.pair(pair, &groups), ups.pair(pair, &groups)];
-                let steps = (end - first).div_ceil(2);
+                let steps = 2 * steps::<A>(first..end, &groups);
                 let mut ahead = [&gates, &ups].map(|right| right.ahead(pair, &groups, steps));
-                for block in (first..end).step_by(2) {
-                    for ahead in &mut ahead {
-                        ahead.ask();
-                    }
-                    both::<A, B>(left, block, weights, &mut sums);
-                    let rows = block * ROWS..left.rows.min((block + 2) * ROWS);
-                    join(&sums, activation, rows, gate.n, pair, to);
+                for (out, weights) in both.into_iter().zip(weights) {
+                    let rows = (end - first) * ROWS;
+                    let to = Outputs { out, stride: SIDE, rows, columns: SIDE, add: false };
+                    pass::<A, B, 2>(left, first..end, &groups, weights, &mut ahead, &to, out);
                 }
-            }
-        }
-    }
-}
-
-/// Blocks of sums of two matrices.
-#[inline(always)]
-unsafe fn both<const A: usize, const B: usize>(
-    left: &Tiles,
-    block: usize,
-    weights: [[*const u8; 2]; 2],
-    sums: &mut [Edge; 2],
-) {
-    for (sums, b) in sums.iter_mut().zip(weights) {
-        let to = sums.0.as_mut_ptr();
-        // SAFETY: the caller's.
-        unsafe {
-            let a = tiles(left, block, 0);
-            match block + 1 < left.rows.div_ceil(ROWS) {
-                true => sum::<A, B, false>(a, b, left.groups, to, SIDE, false),
-                false => sum::<A, B, true>(a, b, left.groups, to, SIDE, false),
+                for block in (first..end).step_by(2) {
+                    let rows = block * ROWS..left.rows.min((block + 2) * ROWS);
+                    let sums = both.map(|sums| sums.add((block - first) * ROWS * SIDE));
+                    join(sums, activation, rows, gate.n, pair, to);
+                }
             }
         }
     }
@@ -162,14 +197,13 @@ unsafe fn nothing(rows: Range<usize>, group: usize, to: Room) {
 /// Gate and up, joined, become activations.
 #[inline(always)]
 unsafe fn join(
-    [gates, ups]: &[Edge; 2],
+    [gates, ups]: [*mut f32; 2],
     activation: Activation,
     rows: Range<usize>,
     n: usize,
     pair: usize,
     to: Room,
 ) {
-    let (gates, ups) = (gates.0.as_ptr(), ups.0.as_ptr());
     // What lies behind the last column is nothing.
     let columns = 1u64
         .checked_shl((n - (n.min(pair * SIDE))) as u32)
@@ -213,11 +247,8 @@ unsafe fn tiles(left: &Tiles, block: usize, group: usize) -> [*const u8; 2] {
     unsafe { [left.at(block, group), left.at((block + 1).min(last), group)] }
 }
 
-#[repr(C, align(64))]
-struct Edge([f32; SIDE * SIDE]);
-
-/// Where up to 32 × 32 outputs go.
-struct Target {
+/// Where the outputs of some rows go, for up to 32 columns.
+struct Outputs {
     out: *mut f32,
     stride: usize,
     rows: usize,
@@ -226,49 +257,63 @@ struct Target {
     add: bool,
 }
 
-impl Target {
-    #[inline(always)]
-    unsafe fn new(part: &Part, rows: usize, block: usize, pair: usize, add: bool) -> Self {
-        Self {
-            // SAFETY: the caller's: there is such an output.
-            out: unsafe { part.out.add(block * ROWS * part.n + pair * SIDE) },
-            stride: part.n,
-            rows: (rows - block * ROWS).min(SIDE),
-            columns: (part.n - pair * SIDE).min(SIDE),
-            add,
-        }
-    }
+/// Which of a block's stretches one is.
+#[derive(Clone, Copy)]
+struct Turn {
+    first: bool,
+    last: bool,
+}
 
+impl Outputs {
+    /// Takes the products along a stretch into the block `i`, whose sums are `kept` meanwhile.
     #[inline(always)]
     unsafe fn fill<const A: usize, const B: usize, const S: bool>(
         &self,
+        i: usize,
         a: [*const u8; 2],
         b: [*const u8; 2],
         groups: usize,
-        edge: &mut Edge,
+        turn: Turn,
+        kept: Sums,
     ) {
-        let whole = self.columns == SIDE && self.rows.is_multiple_of(ROWS);
+        let rows = (self.rows - i * SIDE).min(SIDE);
+        let whole = self.columns == SIDE && rows.is_multiple_of(ROWS);
         // SAFETY: `rows` · `columns` outputs lie at `out`.
         unsafe {
-            if whole {
+            let out = Sums { at: self.out.add(i * SIDE * self.stride), stride: self.stride };
+            let from = match turn.first {
+                false => Some(kept),
+                true if !self.add => None,
+                true if whole => Some(out),
+                true => {
+                    copy(out, kept, rows, self.columns);
+                    Some(kept)
+                }
+            };
+            if turn.last && whole && !(turn.first && self.add) {
                 // They will be here when the sums are ready.
-                for row in 0..if self.add { 0 } else { self.rows } {
-                    let line: *const i8 = self.out.add(row * self.stride).cast();
+                for row in 0..rows {
+                    let line: *const i8 = out.at.add(row * out.stride).cast();
                     _mm_prefetch::<_MM_HINT_ET0>(line);
                     _mm_prefetch::<_MM_HINT_ET0>(line.add(64));
                 }
-                return sum::<A, B, S>(a, b, groups, self.out, self.stride, self.add);
             }
-            let edge = edge.0.as_mut_ptr();
-            for row in 0..if self.add { self.rows } else { 0 } {
-                let from = self.out.add(row * self.stride);
-                edge.add(row * SIDE).copy_from_nonoverlapping(from, self.columns);
+            let to = if turn.last && whole { out } else { kept };
+            sum::<A, B, S>(a, b, groups, from, to);
+            if turn.last && !whole {
+                copy(kept, out, rows, self.columns);
             }
-            sum::<A, B, S>(a, b, groups, edge, SIDE, self.add);
-            for row in 0..self.rows {
-                let to = self.out.add(row * self.stride);
-                to.copy_from_nonoverlapping(edge.add(row * SIDE), self.columns);
-            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn copy(from: Sums, to: Sums, rows: usize, columns: usize) {
+    for row in 0..rows {
+        // SAFETY: the caller's: both have so many numbers.
+        unsafe {
+            let (from, to) = (from.at.add(row * from.stride), to.at.add(row * to.stride));
+            to.copy_from_nonoverlapping(from, columns);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::super::amx::{EXACT, Region, TILE, Tiles, Unpacked, sum};
+use super::super::amx::{EXACT, Region, Sums, TILE, Tiles, Unpacked, sum};
 use super::super::format::GROUP;
 use super::super::lanes::Avx512;
 use super::super::memory::{Lent, Shared, lent};
@@ -247,9 +247,11 @@ unsafe fn products<const A: usize, const B: usize>(
         unsafe {
             let to = to.add(block * 16 * stride);
             let a = [left.at(block, 0), left.at((block + 1).min(blocks - 1), 0)];
+            let to = Sums { at: to, stride };
+            let from = add.then_some(to);
             match block + 1 < blocks {
-                true => sum::<A, B, false>(a, b, groups, to, stride, add),
-                false => sum::<A, B, true>(a, b, groups, to, stride, add),
+                true => sum::<A, B, false>(a, b, groups, from, to),
+                false => sum::<A, B, true>(a, b, groups, from, to),
             }
         }
     }

@@ -4,7 +4,7 @@
 
 mod pack;
 
-use super::super::amx::{Region, TILE, sum};
+use super::super::amx::{Region, Sums, TILE, sum};
 use super::super::memory::{Lent, lent};
 use super::linear::Side;
 use pack::pack;
@@ -67,7 +67,8 @@ impl<const PARTS: usize> Packed<PARTS> {
             let a = self.data.as_ptr().add(row / OUTER * self.line);
             let b = right.data.as_ptr().add(column / OUTER * right.line);
             let (a, b) = ([a, a.add(self.line)], [b, b.add(right.line)]);
-            sum::<PARTS, PARTS, false>(a, b, depth.div_ceil(DEPTH), out, stride, add);
+            let to = Sums { at: out, stride };
+            sum::<PARTS, PARTS, false>(a, b, depth.div_ceil(DEPTH), add.then_some(to), to);
         }
     }
 }
@@ -145,10 +146,12 @@ impl Target {
         // SAFETY: the caller's.
         unsafe {
             if self.rows == 2 * OUTER && self.columns == 2 * OUTER {
-                return sum::<PARTS, PARTS, false>(a, b, n, self.out, self.stride, add);
+                let to = Sums { at: self.out, stride: self.stride };
+                return sum::<PARTS, PARTS, false>(a, b, n, add.then_some(to), to);
             }
             let mut edge = [0f32; 4 * OUTER * OUTER];
-            sum::<PARTS, PARTS, false>(a, b, n, edge.as_mut_ptr(), 2 * OUTER, false);
+            let to = Sums { at: edge.as_mut_ptr(), stride: 2 * OUTER };
+            sum::<PARTS, PARTS, false>(a, b, n, None, to);
             for (row, edge) in edge.chunks(2 * OUTER).take(self.rows).enumerate() {
                 for (column, sum) in edge.iter().take(self.columns).enumerate() {
                     let to = self.out.add(row * self.stride + column);
