@@ -45,7 +45,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ("inspect/lesson/seen.rs", "new", "what is kept, field by field"),
     ("inspect/scene.rs", "new", "the measures of a picture, one after another"),
     ("kernels/fill.rs", "write_row", "an arm for each format"),
-    ("kernels/quads.rs", "quads", "an arm for each format"),
     ("kernels/rotate.rs", "rotate", "what it serves, and what a thread is given"),
     ("kernels/quads.rs", "unpack", "an arm for each format"),
     ("parity/against.rs", "against", "two models side by side, window by window"),

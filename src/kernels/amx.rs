@@ -10,6 +10,7 @@
 
 mod left;
 mod many;
+mod outputs;
 mod right;
 
 use std::arch::asm;

@@ -152,28 +152,15 @@ unsafe fn add<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
     g: usize,
     sums: &mut [L::F; M],
 ) {
-    let offset = Tile::<BITS, SCALES>::OFFSET;
     for m in 0..M {
         // SAFETY: the caller's: row `m` of the activations has this group.
         unsafe {
             let at = m * groups + g;
-            let x: *const i32 = input.codes.add(at * GROUP).cast();
             let d = L::splat(*input.d.add(at));
             let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
-            // (code − offset)·x = code·x − offset·Σx, exact in integers.
-            let mut a = L::splat_i(-offset * first);
-            let mut b = L::splat_i(-offset * second);
-            for q in 0..4 {
-                let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
-                let (p, q) = (group.quads[q], group.quads[q + 4]);
-                if BITS == 8 {
-                    a = L::dot8(a, p, L::splat_i(x));
-                    b = L::dot8(b, q, L::splat_i(y));
-                } else {
-                    a = L::dot7(a, p, L::splat_i(x));
-                    b = L::dot7(b, q, L::splat_i(y));
-                }
-            }
+            let x: *const i32 = input.codes.add(at * GROUP).cast();
+            let offset = Tile::<BITS, SCALES>::OFFSET;
+            let [a, b] = halves::<L, BITS>(group, x, [-offset * first, -offset * second]);
             let scaled = if SCALES == HALVES {
                 let a = L::mul(L::number(a), group.factor);
                 L::fma(L::number(b), group.second, a)
@@ -186,5 +173,31 @@ unsafe fn add<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
                 sums[m] = L::fma(group.second, sum, sums[m]);
             }
         }
+    }
+}
+
+/// The products of both halves of a group, onto integers to begin with: (code − offset)·x is
+/// code·x − offset·Σx, exactly.
+#[inline(always)]
+unsafe fn halves<L: Lanes, const BITS: u32>(
+    group: &Group<L>,
+    x: *const i32,
+    [first, second]: [i32; 2],
+) -> [L::I; 2] {
+    // SAFETY: the caller's: the activations have 32 codes here.
+    unsafe {
+        let (mut a, mut b) = (L::splat_i(first), L::splat_i(second));
+        for q in 0..4 {
+            let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
+            let (p, q) = (group.quads[q], group.quads[q + 4]);
+            if BITS == 8 {
+                a = L::dot8(a, p, L::splat_i(x));
+                b = L::dot8(b, q, L::splat_i(y));
+            } else {
+                a = L::dot7(a, p, L::splat_i(x));
+                b = L::dot7(b, q, L::splat_i(y));
+            }
+        }
+        [a, b]
     }
 }

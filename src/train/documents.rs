@@ -133,3 +133,6 @@ fn conversation(messages: &[Message], template: &ChatTemplate) -> Result<Documen
         false => Ok(Document { parts, bare: true }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,17 +10,14 @@ use super::super::lanes::Avx512;
 use super::super::memory::lent;
 use super::super::unary::{Activation, activate};
 use super::left::{Room, Tiles};
+use super::outputs::{BLOCK, Outputs, SIDE, Turn};
 use super::right::{Ahead, Right};
-use super::{EXACT, Region, Sums, TILE, sum};
+use super::{EXACT, Region, Sums, TILE};
 
 /// Bytes of activations that stay in a core's second cache.
 const BLOCK_BYTES: usize = 5 << 18;
 /// Groups of weights that stay in a core's first cache.
 const STRETCH: usize = 8;
-/// Rows and columns of a block of sums.
-const SIDE: usize = 2 * ROWS;
-/// Its bytes.
-const BLOCK: usize = SIDE * SIDE * 4;
 
 /// Runs `$kernel` for the parts that left and right have.
 macro_rules! in_parts {
@@ -155,11 +152,10 @@ unsafe fn gated_of<const A: usize, const B: usize>(
     let [mut gates, mut ups] = [gate, up].map(|part| Right::<B>::new(part, left.groups));
     let (blocks, at_once) = (left.rows.div_ceil(ROWS), at_once::<A>(left, left.groups));
     let mut sums = lent(at_once * BLOCK);
-    let sums: *mut f32 = sums.as_mut_ptr().cast();
     // SAFETY: the caller's.
     unsafe {
         let _region = Region::enter();
-        let both = [sums, sums.add(at_once / 2 * SIDE * SIDE)];
+        let both = [0, at_once / 2 * BLOCK].map(|at| sums.as_mut_ptr().add(at).cast::<f32>());
         for first in (0..blocks).step_by(at_once) {
             let end = blocks.min(first + at_once);
             for pair in pairs.clone() {
@@ -245,75 +241,4 @@ unsafe fn tiles(left: &Tiles, block: usize, group: usize) -> [*const u8; 2] {
     let last = left.rows.div_ceil(ROWS) - 1;
     // SAFETY: the caller's.
     unsafe { [left.at(block, group), left.at((block + 1).min(last), group)] }
-}
-
-/// Where the outputs of some rows go, for up to 32 columns.
-struct Outputs {
-    out: *mut f32,
-    stride: usize,
-    rows: usize,
-    columns: usize,
-    /// Onto what is there.
-    add: bool,
-}
-
-/// Which of a block's stretches one is.
-#[derive(Clone, Copy)]
-struct Turn {
-    first: bool,
-    last: bool,
-}
-
-impl Outputs {
-    /// Takes the products along a stretch into the block `i`, whose sums are `kept` meanwhile.
-    #[inline(always)]
-    unsafe fn fill<const A: usize, const B: usize, const S: bool>(
-        &self,
-        i: usize,
-        a: [*const u8; 2],
-        b: [*const u8; 2],
-        groups: usize,
-        turn: Turn,
-        kept: Sums,
-    ) {
-        let rows = (self.rows - i * SIDE).min(SIDE);
-        let whole = self.columns == SIDE && rows.is_multiple_of(ROWS);
-        // SAFETY: `rows` · `columns` outputs lie at `out`.
-        unsafe {
-            let out = Sums { at: self.out.add(i * SIDE * self.stride), stride: self.stride };
-            let from = match turn.first {
-                false => Some(kept),
-                true if !self.add => None,
-                true if whole => Some(out),
-                true => {
-                    copy(out, kept, rows, self.columns);
-                    Some(kept)
-                }
-            };
-            if turn.last && whole && !(turn.first && self.add) {
-                // They will be here when the sums are ready.
-                for row in 0..rows {
-                    let line: *const i8 = out.at.add(row * out.stride).cast();
-                    _mm_prefetch::<_MM_HINT_ET0>(line);
-                    _mm_prefetch::<_MM_HINT_ET0>(line.add(64));
-                }
-            }
-            let to = if turn.last && whole { out } else { kept };
-            sum::<A, B, S>(a, b, groups, from, to);
-            if turn.last && !whole {
-                copy(kept, out, rows, self.columns);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn copy(from: Sums, to: Sums, rows: usize, columns: usize) {
-    for row in 0..rows {
-        // SAFETY: the caller's: both have so many numbers.
-        unsafe {
-            let (from, to) = (from.at.add(row * from.stride), to.at.add(row * to.stride));
-            to.copy_from_nonoverlapping(from, columns);
-        }
-    }
 }
