@@ -44,6 +44,13 @@ def longest(train, generated, limit):
     return best
 
 
+def told(found, generated):
+    """What `longest` found, in figures."""
+    lengths = [length for length, _ in found]
+    share = sum(length / max(len(words), 1) for length, words in zip(lengths, generated)) / len(generated)
+    return f"{max(lengths)} words, half of the texts at most {statistics.median(lengths):.0f}, {share:.0%}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("train")
@@ -52,10 +59,7 @@ def main():
     args = parser.parse_args()
     generated = list(texts(args.texts))
     found = longest(args.train, generated, args.documents)
-    lengths = [length for length, _ in found]
-    share = sum(length / max(len(words), 1) for length, words in zip(lengths, generated)) / len(generated)
-    print(f"{len(generated)} texts: longest copied run {max(lengths)} words, "
-          f"half of the texts at most {statistics.median(lengths):.0f}, {share:.0%} of a text on average")
+    print(f"{len(generated)} texts: longest copied run {told(found, generated)} of a text on average")
     print("the longest:", max(found)[1])
 
 

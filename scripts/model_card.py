@@ -12,12 +12,11 @@ and the same of 100 stories of the corpus that were not; then ten samples, seeds
 import argparse
 import itertools
 import json
-import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 
-from copied import longest
+from copied import longest, told
 
 ROOT = Path(__file__).resolve().parent.parent
 STORIES, COPIES = 150, 100
@@ -52,9 +51,7 @@ def loss(args, stories):
 
 def copied(args, stories):
     words = [story.split() for story in stories]
-    lengths = [length for length, _ in longest(args.corpus / "train.jsonl", words, args.documents)]
-    share = sum(length / len(words) for length, words in zip(lengths, words)) / len(words)
-    return f"{max(lengths)} words at most, half of the stories at most {statistics.median(lengths):.0f}, {share:.0%}"
+    return told(longest(args.corpus / "train.jsonl", words, args.documents), words)
 
 
 def main():
