@@ -58,6 +58,7 @@ enum Command {
 /// Runs the command line. Exit code 0: done; 1: failed; 2: wrong usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    crate::kernels::keep_memory();
     let result = match cli.command {
         Command::Generate(args) => generate::run(*args),
         Command::Chat(args) => chat::run(*args),
