@@ -5,7 +5,8 @@
     scripts/stories.py --count 300000 --seed 1 --out DIR
         writes train.jsonl and valid.jsonl ({"text": ...} a line); valid.jsonl is valid_plots.jsonl
         (plots that training never sees) and valid_wordings.jsonl (wordings and pairs of name and
-        thing that training never sees) together
+        thing that training never sees) together; portraits.jsonl, a tenth as many, tells who
+        somebody is and of nothing that happens: which name goes with which pronoun
     scripts/stories.py --report [--count N]           how many are distinct, how varied they are
     scripts/stories.py --check [--count N]            grammar checks; fails on any fault
 
@@ -21,16 +22,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from stories_data.check import faults, overlooked  # noqa: E402
-from stories_data.grammar import Library, Teller  # noqa: E402
+from stories_data.grammar import Library, Portrait, Teller  # noqa: E402
 
 SPLITS = ("train", "plots", "wordings")
 
 
-def stories(library, count, seed, split):
+def stories(library, count, seed, split, kind=Teller):
     """`count` distinct stories of a split, and how many drawn ones were left out as repeats."""
+    name = split if kind is Teller else f"portrait {split}"
     seen, number = set(), 0
     while len(seen) < count:
-        text = Teller(library, f"{seed} {split} {number}", split).tell()
+        text = kind(library, f"{seed} {name} {number}", split).tell()
         number += 1
         if hash(text) not in seen:
             seen.add(hash(text))
@@ -55,6 +57,11 @@ def write(library, args):
                 if split != "train":
                     both.append(line)
         print(f"{name}.jsonl: {count} distinct stories, {repeats} repeats left out")
+    count, repeats = max(1, args.count // 10), 0
+    with open(out / "portraits.jsonl", "w", encoding="utf-8") as file:
+        for text, repeats in stories(library, count, args.seed, "train", Portrait):
+            file.write(json.dumps({"text": text}) + "\n")
+    print(f"portraits.jsonl: {count} distinct portraits, {repeats} repeats left out")
     (out / "valid.jsonl").write_text("".join(both), encoding="utf-8")
     print(f"valid.jsonl: {len(both)} stories")
 
@@ -95,9 +102,10 @@ def check(library, args):
     bad, told = len(blind), collections.Counter()
     for number in range(args.count):
         split = ("train", "train", "plots", "wordings")[number % 4]
-        teller = Teller(library, f"check {args.seed} {number}", split)
+        kind = Portrait if number % 12 == 0 else Teller
+        teller = kind(library, f"check {args.seed} {number}", split)
         text = teller.tell()
-        told[teller.plot.name] += 1
+        told[teller.plot.name] += kind is Teller
         for fault in faults(teller, text):
             bad += 1
             if bad <= args.show:

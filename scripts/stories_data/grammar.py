@@ -508,6 +508,17 @@ class Teller:
         return " ".join(sentences)
 
 
+class Portrait(Teller):
+    """Tells who somebody is, and of nothing that happens: a name, a kind, and pronouns all the way."""
+
+    def beats(self):
+        yield self.rule("opening_medias" if "medias" in self.flags else "opening")
+        for _ in range(self.rng.randint(3, 6)):
+            yield self.rule("about")
+        for _ in range(self.rng.randint(1, 3)):
+            yield self.rule("more_about")
+
+
 def name_after_quote(sentence, people):
     """Who spoke, where a sentence is a quote: `"Oh," said Tom.` counts as one about Tom."""
     m = SPEAKER.search(sentence)

@@ -54,13 +54,13 @@ unsafe impl Sync for Input {}
 
 per_isa! {
     /// The outputs of `tiles` of one part.
-    fn products(part: &Part, input: &Input, tiles: Range<usize>) = products_of
+    fn products(part: &Part, input: &Input, tiles: Range<usize>) = products_of, bytes
 }
 
 per_isa! {
     /// `activation(gate) · up`, for `tiles` of both parts; written where `gate.out` says.
     fn gated(gate: &Part, up: &Part, activation: Activation, input: &Input, tiles: Range<usize>)
-        = gated_of
+        = gated_of, bytes
 }
 
 // No closures around kernels: one is compiled without the instructions of the function around it,

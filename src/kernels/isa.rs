@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-/// A level of instructions; each includes those before it.
+/// A level of instructions; each is faster than those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Whatever the compiler makes of plain Rust, on any processor.
     Scalar,
     /// AVX2, FMA and F16C.
     Avx2,
+    /// AVX-VNNI besides: products of bytes. Processors with AVX-512 need not have it.
+    AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
     /// AMX tiles of bf16 besides.
@@ -22,22 +24,28 @@ thread_local! {
 
 impl Isa {
     /// Every level, the lowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
+    pub const ALL: [Self; 5] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Amx];
 
     /// The level that kernels called on this thread use: the processor's, or a lower one where the
-    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avx512`) or [`Isa::with`] asks for it.
+    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`) or [`Isa::with`] asks for it.
     pub fn current() -> Self {
         FORCED.get().unwrap_or_else(Self::best)
     }
 
     /// The levels that this processor has, the lowest first.
     pub fn available() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|isa| *isa <= Self::best())
+        Self::ALL.into_iter().filter(|isa| *isa <= Self::best() && isa.granted() == *isa)
+    }
+
+    /// This level, or the next lower one where only the processors between lack it.
+    fn granted(self) -> Self {
+        if self == Self::AvxVnni && !avx_vnni() { Self::Avx2 } else { self }
     }
 
     /// Runs `f` at this level, or at the processor's where that is lower.
     pub fn with<R>(self, f: impl FnOnce() -> R) -> R {
-        let before = FORCED.replace(Some(self.min(Self::best())));
+        let before = FORCED.replace(Some(self.min(Self::best()).granted()));
         let result = f();
         FORCED.set(before);
         result
@@ -48,6 +56,7 @@ impl Isa {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
             Self::Amx => "amx",
         }
@@ -58,7 +67,7 @@ impl Isa {
         *BEST.get_or_init(|| {
             let asked = std::env::var("TAPER_ISA").unwrap_or_default();
             let asked = Self::ALL.into_iter().find(|isa| isa.name() == asked);
-            detect().min(asked.unwrap_or(Self::Amx))
+            detect().min(asked.unwrap_or(Self::Amx)).granted()
         })
     }
 }
@@ -76,9 +85,19 @@ fn detect() -> Isa {
     match (avx2, avx512) {
         (true, true) if super::amx::usable() => Isa::Amx,
         (true, true) => Isa::Avx512,
-        (true, false) => Isa::Avx2,
+        (true, false) => Isa::AvxVnni.granted(),
         _ => Isa::Scalar,
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx_vnni() -> bool {
+    is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx_vnni() -> bool {
+    false
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -149,9 +149,13 @@ pub(super) unsafe fn exp<L: Lanes>(x: L::F) -> L::F {
     }
 }
 
-/// Makes `$name(isa, …)`, which runs the generic `$kernel::<L>(…)` compiled for each level.
+/// Makes `$name(isa, …)`, which runs the generic `$kernel::<L>(…)` compiled for each level. One
+/// that multiplies bytes says `, bytes`, and is compiled for AVX-VNNI as well.
 macro_rules! per_isa {
-    ($(#[$meta:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $kernel:ident) => {
+    (
+        $(#[$meta:meta])*
+        fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $kernel:ident $(, $bytes:ident)?
+    ) => {
         $(#[$meta])*
         ///
         /// # Safety
@@ -168,14 +172,17 @@ macro_rules! per_isa {
             #[target_feature(enable = "avx2,fma,f16c")]
             unsafe fn avx2($($arg: $type),*) {
                 // SAFETY: the caller's.
-                unsafe { $kernel::<$crate::kernels::lanes::Avx2>($($arg),*) }
+                unsafe { $kernel::<$crate::kernels::lanes::Avx2<false>>($($arg),*) }
             }
+            $crate::kernels::lanes::vnni_level!([$($bytes)?] $kernel($($arg: $type),*));
             use $crate::kernels::isa::Isa;
             // SAFETY: the caller's; a level is only ever chosen where the processor has it.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512 | Isa::Amx => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::AvxVnni => avx_vnni($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => avx2($($arg),*),
                     _ => $kernel::<$crate::kernels::lanes::Scalar>($($arg),*),
@@ -185,3 +192,20 @@ macro_rules! per_isa {
     };
 }
 pub(super) use per_isa;
+
+/// Makes `avx_vnni(…)`; without products of bytes that is `avx2(…)`.
+macro_rules! vnni_level {
+    ([] $kernel:ident($($arg:ident: $type:ty),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        use avx2 as avx_vnni;
+    };
+    ([bytes] $kernel:ident($($arg:ident: $type:ty),*)) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+        unsafe fn avx_vnni($($arg: $type),*) {
+            // SAFETY: the caller's.
+            unsafe { $kernel::<$crate::kernels::lanes::Avx2<true>>($($arg),*) }
+        }
+    };
+}
+pub(super) use vnni_level;

@@ -1,12 +1,12 @@
-//! Lanes of AVX2, FMA and F16C: two registers each.
+//! Lanes of AVX2, FMA and F16C: two registers each; with AVX-VNNI, products of bytes in one step.
 
 use std::arch::x86_64::*;
 
 use super::Lanes;
 
-/// Sixteen lanes in two registers.
+/// Sixteen lanes in two registers; `VNNI` says whether AVX-VNNI is there.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2<const VNNI: bool>;
 
 type F = (__m256, __m256);
 type I = (__m256i, __m256i);
@@ -49,7 +49,7 @@ unsafe fn dot8(acc: __m256i, w: __m256i, x: __m256i) -> __m256i {
 }
 
 #[allow(unsafe_op_in_unsafe_fn, reason = "see lanes.rs: each method is unsafe as a whole")]
-impl Lanes for Avx2 {
+impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type F = F;
     type I = I;
     const WIDE: bool = false;
@@ -183,10 +183,16 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot7(acc: I, w: I, x: I) -> I {
+        if VNNI {
+            return both!(_mm256_dpbusd_avx_epi32, acc, w, x);
+        }
         both!(dot7, acc, w, x)
     }
     #[inline(always)]
     unsafe fn dot8(acc: I, w: I, x: I) -> I {
+        if VNNI {
+            return both!(_mm256_dpbusd_avx_epi32, acc, w, x);
+        }
         both!(dot8, acc, w, x)
     }
     #[inline(always)]
