@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::text::{Looked, TextArgs, window, writable, write};
 use crate::error::{Error, Result};
 use crate::inspect::{Attended, Of, Plan, Token, attend, heat, page, png, svg, table, title};
-use crate::nn::Site;
-use crate::parity::record;
+use crate::nn::{At, Probe, Recorder, Site};
+use crate::parity::Trace;
 
 /// Cells along a picture's side at most.
 const PICTURE: usize = 1024;
@@ -65,24 +65,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
             Some(room) => Some(room.cells()),
             None => None,
         },
+        whole: args.safetensors.is_some(),
     };
-    if let Some(path) = &args.safetensors {
-        plan.validate(looked.model.spec())?;
-        trace(&args, &looked)?.write(path)?;
-        args.text.model.say(format!("{}: written", path.display()));
-    }
+    plan.validate(looked.model.spec())?;
     if let Some(path) = &args.html {
         let page = page(&looked.model, &looked.ids, looked.prompt)?;
         write(path, page.as_bytes(), &args.text.model)?;
     }
     let mut picture = None;
     let wanted = wanted(&args);
-    let seen = attend(&looked.model.decoder, &looked.ids, &plan, None, &mut |of, map| {
+    let mut recorder = recorder(&args, &looked)?;
+    let also = recorder.as_mut().map(|recorder| recorder as &mut dyn Probe);
+    let seen = attend(&looked.model.decoder, &looked.ids, &plan, also, &mut |of, map| {
         if of == wanted {
             picture = Some(map);
         }
         Ok(())
     })?;
+    if let (Some(path), Some(recorder)) = (&args.safetensors, recorder) {
+        let ids = vec![looked.ids.clone()];
+        Trace { ids, sites: recorder.sites, ..Trace::default() }.write(path)?;
+        args.text.model.say(format!("{}: written", path.display()));
+    }
     let (title, notes) = caption(&looked, &seen, wanted);
     if let Some(map) = picture.as_ref().filter(|_| drawn) {
         if let Some(path) = &args.png {
@@ -182,17 +186,17 @@ fn print(
     Ok(())
 }
 
-/// The layers' activations, whole.
-fn trace(args: &Args, looked: &Looked) -> Result<crate::parity::Trace> {
-    let spec = looked.model.spec();
+/// Keeps the layers' activations, whole, where a file of them is asked for.
+fn recorder<'a>(
+    args: &'a Args,
+    looked: &Looked,
+) -> Result<Option<Recorder<impl Fn(At) -> bool + 'a>>> {
+    if args.safetensors.is_none() {
+        return Ok(None);
+    }
     let chosen = |layer: usize| args.layer.is_empty() || args.layer.contains(&layer);
-    let heads: usize = spec
-        .layers
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| chosen(*at))
-        .map(|(_, layer)| layer.attention.n_heads)
-        .sum();
+    let layers = looked.model.spec().layers.iter().enumerate().filter(|(at, _)| chosen(*at));
+    let heads: usize = layers.map(|(_, layer)| layer.attention.n_heads).sum();
     let bytes = heads * looked.ids.len() * looked.ids.len() * 4;
     if bytes > MOST_BYTES {
         let problem = format!(
@@ -201,8 +205,8 @@ fn trace(args: &Args, looked: &Looked) -> Result<crate::parity::Trace> {
         );
         return Err(Error::request("--safetensors", problem));
     }
-    record(&looked.model.decoder, std::slice::from_ref(&looked.ids), |at| {
+    Ok(Some(Recorder::new(move |at: At| {
         let site = matches!(at.site, Site::Q | Site::K | Site::V | Site::Pattern | Site::Z);
         site && at.layer.is_some_and(chosen)
-    })
+    })))
 }

@@ -26,6 +26,9 @@ pub struct Plan {
     pub top: usize,
     /// Maps of at most so many cells along a side; none where it is `None`.
     pub map: Option<usize>,
+    /// All tokens at once, where `also` keeps activations; otherwise a long prompt comes piece by
+    /// piece.
+    pub whole: bool,
 }
 
 /// What a map is of.
@@ -141,7 +144,8 @@ pub fn attend(
     }
     let mut all = plan.map.map(|most| Map::new(ids.len(), most));
     let heads: usize = collected.iter().map(Vec::len).sum();
-    watch(decoder, ids, &|layer| plan.has_layer(layer), also, &mut |block| {
+    let chosen = |layer| plan.has_layer(layer);
+    watch(decoder, ids, plan.whole, &chosen, also, &mut |block| {
         let heads_here = &mut collected[block.layer];
         all_add(heads_here, block, plan.top);
         if block.first + block.queries == ids.len() {

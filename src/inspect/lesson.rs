@@ -133,6 +133,7 @@ fn telling(model: &Model, ids: &[u32], focus: &Focus, token: usize) -> Result<(u
         heads: focus.head.into_iter().collect(),
         top: 4,
         map: None,
+        whole: false,
     };
     plan.validate(model.spec())?;
     if let (Some(layer), Some(head)) = (focus.layer, focus.head) {

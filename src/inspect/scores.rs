@@ -104,7 +104,7 @@ pub fn score(decoder: &Decoder, texts: &[Vec<u32>], period: usize) -> Result<Vec
     for text in texts {
         let first = text.len().checked_sub(period).filter(|first| *first >= period);
         let first = first.ok_or_else(|| Error::request("text", "it holds no two runs"))?;
-        watch(decoder, text, &|_| true, None, &mut |block| {
+        watch(decoder, text, false, &|_| true, None, &mut |block| {
             for (head, sums) in sums[block.layer].iter_mut().enumerate() {
                 for row in 0..block.queries {
                     let sight = block.sight(head, row);

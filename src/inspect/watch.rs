@@ -69,10 +69,11 @@ impl Sight<'_> {
 }
 
 /// Runs `ids` once and hands every block of the layers that `layers` answers yes for to `tell`,
-/// each layer's in order of positions. `also` listens too.
+/// each layer's in order of positions. `also` listens too, where `whole` to all of `ids` at once.
 pub(super) fn watch(
     decoder: &Decoder,
     ids: &[u32],
+    whole: bool,
     layers: &dyn Fn(usize) -> bool,
     also: Option<&mut dyn Probe>,
     tell: &mut dyn FnMut(&Block) -> Result<()>,
@@ -81,7 +82,8 @@ pub(super) fn watch(
     let mut watch = Watch { decoder, layers, query: None, kept, also, tell };
     let mut cache = Cache::new(decoder.spec(), &[0], ids.len());
     let ids = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
-    let run = Run { cache: Some(&mut cache), probe: Some(&mut watch), last_only: true };
+    let cache = (!whole).then_some(&mut cache);
+    let run = Run { cache, probe: Some(&mut watch), last_only: true };
     decoder.run(&ids, run)
 }
 

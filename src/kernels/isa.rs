@@ -24,8 +24,7 @@ thread_local! {
 
 impl Isa {
     /// Every level, the lowest first.
-    pub const ALL: [Self; 5] =
-        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Amx];
+    pub const ALL: [Self; 5] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Amx];
 
     /// The level that kernels called on this thread use: the processor's, or a lower one where the
     /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`) or [`Isa::with`] asks for it.

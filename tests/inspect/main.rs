@@ -259,7 +259,7 @@ fn blocks_of_a_long_text_add_up_to_the_whole() {
 fn rows_of_queries_add_up() {
     let model = load("gemma2/capped_window");
     let ids: Vec<u32> = (1..30).collect();
-    let plan = Plan { layers: vec![0], heads: vec![2], top: ids.len(), map: None };
+    let plan = Plan { layers: vec![0], heads: vec![2], top: ids.len(), ..Plan::default() };
     let seen = attend(&model.decoder, &ids, &plan, None, &mut |_, _| Ok(())).unwrap();
     let head = &seen.heads[0];
     assert_eq!((seen.heads.len(), head.layer, head.head, head.kv_head), (1, 0, 2, 1));
