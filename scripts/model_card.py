@@ -6,17 +6,20 @@
 The corpus is the one that scripts/stories.py grew, the model the one inside the binary unless one
 is named. Losses are nats a token (the end of a story left out) over 150 stories of each kind; for
 100 stories from "Once upon a time" the longest run of words shared with the documents trained on,
-and the same of 100 stories of the corpus that were not; then ten samples, seeds 1 to 10.
+and the same of 100 stories of the corpus that were not; then how often "a boy called Diego." goes
+on with his pronoun and not hers, for every name of the grammar's; then ten samples, seeds 1 to 10.
 """
 
 import argparse
 import itertools
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
 from copied import longest, told
+from stories_data.grammar import Library
 
 ROOT = Path(__file__).resolve().parent.parent
 STORIES, COPIES = 150, 100
@@ -54,6 +57,21 @@ def copied(args, stories):
     return told(longest(args.corpus / "train.jsonl", words, args.documents), words)
 
 
+def pronouns(args):
+    """Of what follows a new boy's or girl's name, how much is the right pronoun of the two."""
+    names, first = Library().words, [("boy", "boys", 0), ("girl", "girls", 1)]
+    right = count = 0
+    said = re.compile(r"\b(?:(he|his|him)|(she|her))\b", re.I)
+    for kind, words, gender in first:
+        for seed, name in enumerate(names[words], 1):
+            prompt = f"{PROMPT}, there was a {kind} called {name}."
+            found = said.search(taper(args, "generate", "--seed", seed, "--max-tokens", 40, prompt))
+            if found:
+                right += found[gender + 1] is not None
+                count += 1
+    return f"{right} of {count}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
@@ -71,6 +89,7 @@ def main():
     stories = [tell(seed) for seed in range(1, COPIES + 1)]
     print("copied, of generated stories:", copied(args, stories))
     print("copied, of unseen stories:", copied(args, unseen[:COPIES]))
+    print("first pronoun after a boy's or girl's name that is theirs:", pronouns(args))
     for number, story in enumerate(stories[:10], 1):
         print(f"\n**{number}.** {story.strip()}")
 
