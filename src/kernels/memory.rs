@@ -112,18 +112,26 @@ impl Buffer {
     }
 }
 
-/// Has the allocator keep what it once got from the system, for all threads together. Training
-/// frees and wants the same hundreds of megabytes every step: fetching them anew, page by page,
-/// costs a third of its time. Call it before the threads that are to profit; it can fail only to
-/// help.
+/// Has the allocator keep what it once got from the system: fetching the same megabytes anew, page
+/// by page, costs a fifth of a large model's prefill. It can fail only to help.
 pub fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it sets parameters of the allocator, which takes any and answers whether it does.
     unsafe {
-        use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
-        mallopt(M_ARENA_MAX, 1);
+        use nix::libc::{M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
         mallopt(M_MMAP_THRESHOLD, 32 << 20); // the highest that it takes
         mallopt(M_TRIM_THRESHOLD, -1); // never
+    }
+}
+
+/// [`keep_memory`], for all threads together: what one frees in training, another wants the next
+/// step. (Decoding from a long cache is a tenth slower so.) Call it before the threads begin.
+pub fn keep_memory_together() {
+    keep_memory();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: as above.
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
     }
 }
 

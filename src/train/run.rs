@@ -66,7 +66,7 @@ pub fn train(
     threads: usize,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    kernels::keep_memory();
+    kernels::keep_memory_together();
     let mut run = Run::open(recipe, start, resume, threads)?;
     let mut stopped = false;
     while run.facts.step < recipe.steps && !stopped {
