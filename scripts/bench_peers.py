@@ -310,13 +310,14 @@ def table(report):
     return "\n".join(lines)
 
 
-def into_readme(report):
+def into_readme(name, content):
+    """Puts it between README's `<!-- name -->` and `<!-- /name -->`."""
     readme = ROOT / "README.md"
-    block = re.compile(r"<!-- speed -->.*?<!-- /speed -->", re.DOTALL)
-    fresh = f"<!-- speed -->\n{table(report)}\n<!-- /speed -->"
+    block = re.compile(f"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+    fresh = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
     text, count = block.subn(lambda _: fresh, readme.read_text())
     if count != 1:
-        sys.exit(f"README.md needs one <!-- speed --> block, it has {count}")
+        sys.exit(f"README.md needs one <!-- {name} --> block, it has {count}")
     readme.write_text(text)
 
 
@@ -399,7 +400,7 @@ def main():
     if output.exists() and not args.fresh:
         report = json.loads(output.read_text())
     if args.readme:
-        return into_readme(report)
+        return into_readme("speed", table(report))
     PEERS.mkdir(parents=True, exist_ok=True)
     words = [word.strip() for word in args.rows.split(",") if word.strip()]
     wanted = rows()

@@ -67,15 +67,6 @@ def lines(args, windows):
         sys.exit(f"error: {100 * worst:.2f} % above llama.cpp")
 
 
-def into_readme(table):
-    readme = peers.ROOT / "README.md"
-    block = re.compile(r"(<!-- perplexity -->\n).*?(<!-- /perplexity -->)", re.S)
-    text, count = block.subn(lambda found: f"{found[1]}{table}\n{found[2]}", readme.read_text())
-    if count != 1:
-        sys.exit("error: README.md has no place for the table of perplexities")
-    readme.write_text(text)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("text", type=Path)
@@ -90,7 +81,7 @@ def main():
         print(line, flush=True)
         table.append(line)
     if args.readme:
-        into_readme("\n".join(table))
+        peers.into_readme("perplexity", "\n".join(table))
 
 
 if __name__ == "__main__":
