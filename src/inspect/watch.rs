@@ -80,10 +80,9 @@ pub(super) fn watch(
 ) -> Result<Tensor> {
     let kept = (0..decoder.spec().layers.len()).map(|_| None).collect();
     let mut watch = Watch { decoder, layers, query: None, kept, also, tell };
-    let mut cache = Cache::new(decoder.spec(), &[0], ids.len());
+    let mut cache = (!whole).then(|| Cache::new(decoder.spec(), &[0], ids.len()));
     let ids = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
-    let cache = (!whole).then_some(&mut cache);
-    let run = Run { cache, probe: Some(&mut watch), last_only: true };
+    let run = Run { cache: cache.as_mut(), probe: Some(&mut watch), last_only: true };
     decoder.run(&ids, run)
 }
 
