@@ -174,11 +174,20 @@ impl<'a> Listener<'a> {
     }
 
     /// Announces `x`, and gives it back as the probe leaves it.
+    #[inline]
     pub(crate) fn see(&mut self, site: Site, x: Tensor) -> Result<Tensor> {
-        let at = At { layer: self.layer, site };
         match &mut self.probe {
-            Some(probe) if probe.wants(at) => Ok(probe.visit(at, &x)?.unwrap_or(x)),
-            _ => Ok(x),
+            Some(probe) => announce(*probe, At { layer: self.layer, site }, x),
+            None => Ok(x),
         }
+    }
+}
+
+/// Apart from where it is called from: there, most of the time, nobody listens.
+#[cold]
+fn announce(probe: &mut dyn Probe, at: At, x: Tensor) -> Result<Tensor> {
+    match probe.wants(at) {
+        true => Ok(probe.visit(at, &x)?.unwrap_or(x)),
+        false => Ok(x),
     }
 }
