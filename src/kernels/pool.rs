@@ -34,9 +34,40 @@ pub fn threads() -> usize {
 /// are done. `pieces` is how many a thread should find to take.
 pub(super) fn share(n: usize, pieces: usize, work: impl Fn(Range<usize>) + Sync) {
     let pool = pool();
-    let count = ((pool.workers + 1) * pieces).min(n);
-    if pool.workers == 0 || count <= 1 || !pool.run(n, count, &work) {
-        work(0..n);
+    let count = (pool.workers + 1).saturating_mul(pieces).min(n);
+    pool.offer(Pieces { n, count, long: 0 }, &work);
+}
+
+/// The same for work that reads memory from one end to the other: each jump to another place costs
+/// a microsecond, so there is a long piece for each thread, and a short one to end together.
+pub(super) fn sweep(n: usize, work: impl Fn(Range<usize>) + Sync) {
+    let pool = pool();
+    let threads = pool.workers + 1;
+    let long = if n < 4 * threads { 0 } else { threads };
+    pool.offer(Pieces { n, count: (threads + long).min(n), long }, &work);
+}
+
+/// How `0..n` is cut.
+#[derive(Clone, Copy)]
+struct Pieces {
+    n: usize,
+    count: usize,
+    /// So many pieces, the first ones, are three quarters of all.
+    long: usize,
+}
+
+impl Pieces {
+    /// Within the long and the short ones, pieces are as even as they can be.
+    fn piece(&self, index: usize) -> Range<usize> {
+        let Self { n, count, long } = *self;
+        let border = if long == 0 { 0 } else { n / 4 * 3 };
+        let cut = |from: usize, n: usize, index: usize, count: usize| {
+            from + n * index / count..from + n * (index + 1) / count
+        };
+        match index.checked_sub(long) {
+            Some(short) => cut(border, n - border, short, count - long),
+            None => cut(0, border, index, long),
+        }
     }
 }
 
@@ -55,9 +86,7 @@ type Work<'a> = dyn Fn(Range<usize>) + Sync + 'a;
 #[derive(Clone, Copy)]
 struct Job {
     work: *const Work<'static>,
-    n: usize,
-    /// Pieces, as even as they can be.
-    count: usize,
+    pieces: Pieces,
 }
 
 struct Pool {
@@ -124,13 +153,20 @@ fn lock(mutex: &Mutex<()>) -> std::sync::MutexGuard<'_, ()> {
 }
 
 impl Pool {
+    /// Runs a region, or all of the work here, where there is no other thread or no other piece.
+    fn offer(&self, pieces: Pieces, work: &Work<'_>) {
+        if self.workers == 0 || pieces.count <= 1 || !self.run(pieces, work) {
+            work(0..pieces.n);
+        }
+    }
+
     /// Runs a region; `false` where another one is running.
-    fn run(&self, n: usize, count: usize, work: &Work<'_>) -> bool {
+    fn run(&self, pieces: Pieces, work: &Work<'_>) -> bool {
         let Ok(_caller) = self.caller.try_lock() else { return false };
         // SAFETY: only the lifetime changes. The pointer is followed only while `inside` counts the
         // follower, and this function returns only when nobody is inside.
         let work: *const Work<'static> = unsafe { std::mem::transmute(work) };
-        let job = Job { work, n, count };
+        let job = Job { work, pieces };
         // SAFETY: `epoch` is even and nobody is inside: see `impl Sync`.
         unsafe { *self.job.get() = Some(job) };
         self.next.store(0, SeqCst);
@@ -175,10 +211,10 @@ impl Pool {
         let work = unsafe { &*job.work };
         loop {
             let piece = self.next.fetch_add(1, SeqCst);
-            if piece >= job.count {
+            if piece >= job.pieces.count {
                 return;
             }
-            work(job.n * piece / job.count..job.n * (piece + 1) / job.count);
+            work(job.pieces.piece(piece));
         }
     }
 

@@ -14,7 +14,7 @@ use super::isa::Isa;
 use super::memory::{filled, plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
-use super::pool::{share, threads};
+use super::pool::{share, sweep};
 use super::stream;
 use super::unary::Activation;
 use crate::error::Result;
@@ -252,7 +252,7 @@ fn few(
         // What takes a few microseconds is not worth a second thread.
         match bytes / SERIAL_BYTES {
             0 => work(0..tiles),
-            pieces => share(tiles, (pieces / threads()).clamp(1, 4), work),
+            _ => sweep(tiles, work),
         }
     }
 }

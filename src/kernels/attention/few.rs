@@ -3,7 +3,7 @@
 
 use super::super::lanes::Lanes;
 use super::Rows;
-use super::one::STRETCH;
+use super::one::TILE;
 
 pub(super) const F32: u8 = 0;
 pub(super) const BF16: u8 = 1;
@@ -21,11 +21,11 @@ unsafe fn load<L: Lanes, const KIND: u8>(row: *const u8, vector: usize) -> L::F 
     }
 }
 
-/// How far ahead in memory keys are asked for.
-const AHEAD: usize = 2048;
-
-/// The products of R queries with all keys; answers R. The values are asked for meanwhile: two
+/// How far ahead in memory rows are asked for: those of the values while the keys are read, for two
 /// places are read faster than one.
+pub(super) const AHEAD: usize = 1024;
+
+/// The products of R queries with all keys, at most a tile; answers R.
 #[inline(always)]
 pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
     q: *const f32,
@@ -42,7 +42,7 @@ pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
                 let row = k.row(first + i);
                 for line in (0..vectors * 16 * if KIND == F32 { 4 } else { 2 }).step_by(64) {
                     L::prefetch(row.wrapping_add(line + AHEAD));
-                    L::prefetch(v.row(first + i).wrapping_add(line));
+                    L::prefetch(v.row(first + i).wrapping_add(line + AHEAD));
                 }
                 let mut sums = [L::splat(0.0); R];
                 for vector in 0..vectors {
@@ -56,17 +56,17 @@ pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
                 }
             }
             for (r, products) in products.into_iter().enumerate() {
-                L::store(to.add(r * STRETCH + first), L::sums(products));
+                L::store(to.add(r * TILE + first), L::sums(products));
             }
         }
         R
     }
 }
 
-/// The weighted sums of all values for R queries; answers R.
+/// Adds the weighted values to `factors` times the sums of R queries; answers R.
 #[inline(always)]
 pub(super) unsafe fn gather<L: Lanes, const KIND: u8, const R: usize>(
-    weights: *const f32,
+    [weights, factors]: [*const f32; 2],
     v: Rows,
     count: usize,
     vectors: usize,
@@ -77,6 +77,7 @@ pub(super) unsafe fn gather<L: Lanes, const KIND: u8, const R: usize>(
         let mut vector = 0;
         while vector < vectors {
             let to = to.add(vector * 16);
+            let weights = [weights, factors];
             vector += match vectors - vector {
                 4.. if L::WIDE => add_up::<L, KIND, R, 4>(weights, v, count, vector, vectors, to),
                 _ => add_up::<L, KIND, R, 1>(weights, v, count, vector, vectors, to),
@@ -89,7 +90,7 @@ pub(super) unsafe fn gather<L: Lanes, const KIND: u8, const R: usize>(
 /// C vectors of them, from number `vector` on; answers C.
 #[inline(always)]
 unsafe fn add_up<L: Lanes, const KIND: u8, const R: usize, const C: usize>(
-    weights: *const f32,
+    [weights, factors]: [*const f32; 2],
     v: Rows,
     count: usize,
     vector: usize,
@@ -99,6 +100,12 @@ unsafe fn add_up<L: Lanes, const KIND: u8, const R: usize, const C: usize>(
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[L::splat(0.0); C]; R];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let factor = L::splat(*factors.add(r));
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum = L::mul(L::load(to.add((r * vectors + c) * 16)), factor);
+            }
+        }
         for key in 0..count {
             let row = v.row(key);
             let mut values = [L::splat(0.0); C];
@@ -106,7 +113,7 @@ unsafe fn add_up<L: Lanes, const KIND: u8, const R: usize, const C: usize>(
                 *value = load::<L, KIND>(row, vector + c);
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let weight = L::splat(*weights.add(r * STRETCH + key));
+                let weight = L::splat(*weights.add(r * TILE + key));
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum = L::fma(value, weight, *sum);
                 }

@@ -6,14 +6,17 @@ use std::ops::Range;
 
 use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
-use super::super::memory::Shared;
-use super::super::pool::share;
-use super::few::{BF16, F16, F32, gather, multiply};
+use super::super::memory::{Lent, Shared, lent};
+use super::super::pool::sweep;
+use super::few::{AHEAD, BF16, F16, F32, gather, multiply};
 use super::softmax::{LOWEST, Seen, Sum, weigh};
 use super::{Kind, Rows, Task};
 
 /// Keys of one piece of work.
-pub(super) const STRETCH: usize = 256;
+const STRETCH: usize = 256;
+/// Keys that are met, weighed and summed at once: so few that memory is read all the time, not by
+/// turns with the sums.
+pub(super) const TILE: usize = 32;
 /// Bytes of keys and values that a thread reads in a few microseconds.
 const SERIAL_BYTES: usize = 64 << 10;
 
@@ -28,8 +31,8 @@ pub(super) unsafe fn run(isa: Isa, task: &Task<'_>, out: *mut f32) {
     let width = task.vectors() * 16;
     let pieces = task.batch * task.kv_heads * stretches;
     // Of each piece and query head: the sums, not yet divided, then what they are relative to.
-    let mut parts: Vec<f32> = Vec::with_capacity(pieces * task.group() * (width + 2));
-    let to = Shared(parts.as_mut_ptr());
+    let mut parts = lent(pieces * task.group() * (width + 2) * 4);
+    let to = Shared(parts.as_mut_ptr().cast::<f32>());
     let work = |range: Range<usize>| {
         // SAFETY: the caller's; each piece has a place of its own.
         unsafe { stretch(isa, task, stretches, range, to.get()) };
@@ -37,7 +40,7 @@ pub(super) unsafe fn run(isa: Isa, task: &Task<'_>, out: *mut f32) {
     let bytes = 2 * most * task.batch * task.kv_heads * task.head_dim * task.k.kind.bytes();
     match bytes / SERIAL_BYTES {
         0 | 1 => work(0..pieces),
-        _ => share(pieces, 4, work),
+        _ => sweep(pieces, work),
     }
     // SAFETY: all pieces are written; `out` is as long as the caller says.
     unsafe { join(isa, task, stretches, to.get(), out) };
@@ -74,7 +77,7 @@ unsafe fn whole<L: Lanes, const KIND: u8>(
     pieces: Range<usize>,
     to: *mut f32,
 ) {
-    let mut room = Room::new(task);
+    let room = Room::new(task);
     for piece in pieces {
         let place = Piece::new(task, stretches, piece);
         // SAFETY: the caller's: the keys are there.
@@ -83,7 +86,7 @@ unsafe fn whole<L: Lanes, const KIND: u8>(
                 let rows = x.head(place.batch, place.kv_head);
                 Rows { at: rows.row(place.keys.start), ..rows }
             });
-            place.run::<L, KIND>(task, k, v, &mut room, to);
+            place.run::<L, KIND>(task, k, v, &room, to);
         }
     }
 }
@@ -91,7 +94,7 @@ unsafe fn whole<L: Lanes, const KIND: u8>(
 /// Where they are not, through a copy with zeros behind each row.
 #[inline(always)]
 unsafe fn padded<L: Lanes>(task: &Task<'_>, stretches: usize, pieces: Range<usize>, to: *mut f32) {
-    let mut room = Room::new(task);
+    let room = Room::new(task);
     let width = task.vectors() * 16;
     let mut copies = [vec![0f32; STRETCH * width], vec![0f32; STRETCH * width]];
     for piece in pieces {
@@ -106,21 +109,27 @@ unsafe fn padded<L: Lanes>(task: &Task<'_>, stretches: usize, pieces: Range<usiz
                 }
                 Rows { at: copy.as_ptr().cast(), kind: Kind::F32, step: width * 4 }
             });
-            place.run::<L, F32>(task, k, v, &mut room, to);
+            place.run::<L, F32>(task, k, v, &room, to);
         }
     }
 }
 
-/// Queries, padded and scaled, (group, width), and scores, (group, STRETCH).
+/// Where a thread works on a piece: queries, padded and scaled, (group, width); scores,
+/// (group, TILE); factors, (group).
 struct Room {
-    q: Vec<f32>,
-    scores: Vec<f32>,
+    q: *mut f32,
+    scores: *mut f32,
+    factors: *mut f32,
+    _held: Lent,
 }
 
 impl Room {
     fn new(task: &Task<'_>) -> Self {
-        let group = task.group();
-        Self { q: vec![0.0; group * task.vectors() * 16], scores: vec![0.0; group * STRETCH] }
+        let (group, width) = (task.group(), task.vectors() * 16);
+        let mut held = lent(group * (width + TILE + 1) * 4);
+        let q: *mut f32 = held.as_mut_ptr().cast();
+        let scores = q.wrapping_add(group * width);
+        Self { q, scores, factors: scores.wrapping_add(group * TILE), _held: held }
     }
 }
 
@@ -148,69 +157,105 @@ impl Piece {
         task: &Task<'_>,
         k: Rows,
         v: Rows,
-        room: &mut Room,
+        room: &Room,
         to: *mut f32,
     ) {
-        let (group, vectors, count) = (task.group(), task.vectors(), self.keys.len());
+        let (group, vectors) = (task.group(), task.vectors());
         let width = vectors * 16;
         // SAFETY: the caller's; `room` is large enough for any piece, and `to` for all of them.
         unsafe {
             let to = to.add(self.index * group * (width + 2));
-            let scores = room.scores.as_mut_ptr();
-            self.score::<L, KIND>(task, [k, v], room);
+            let sums = to.add(group * width).cast::<Sum>();
+            to.write_bytes(0, group * width);
             for g in 0..group {
-                let head = self.kv_head * group + g;
-                let mut sum = Sum { greatest: LOWEST, total: 0.0 };
-                let before = task.keys.saturating_sub(1 + self.keys.start);
-                let seen = Seen { from: 0, to: count, before };
-                let row = scores.add(g * STRETCH);
-                weigh::<L>(task, head, row, count.div_ceil(16), seen, &mut sum);
-                to.add(group * width + 2 * g).write(sum.greatest);
-                to.add(group * width + 2 * g + 1).write(sum.total);
+                sums.add(g).write(Sum { greatest: LOWEST, total: 0.0 });
             }
-            let mut g = 0;
-            while g < group {
-                let (weights, to) = (scores.add(g * STRETCH), to.add(g * width));
-                g += match group - g {
-                    1 => gather::<L, KIND, 1>(weights, v, count, vectors, to),
-                    2 => gather::<L, KIND, 2>(weights, v, count, vectors, to),
-                    3 => gather::<L, KIND, 3>(weights, v, count, vectors, to),
-                    _ => gather::<L, KIND, 4>(weights, v, count, vectors, to),
-                };
+            for line in (0..AHEAD).step_by(64) {
+                L::prefetch(k.at.wrapping_add(line));
+                L::prefetch(v.at.wrapping_add(line));
+            }
+            self.scale(task, room);
+            for first in (0..self.keys.len()).step_by(TILE) {
+                let count = TILE.min(self.keys.len() - first);
+                let [k, v] = [k, v].map(|rows| Rows { at: rows.row(first), ..rows });
+                score::<L, KIND>([k, v], count, group, vectors, room);
+                for g in 0..group {
+                    let head = self.kv_head * group + g;
+                    let before = (task.keys - 1).saturating_sub(self.keys.start + first);
+                    let seen = Seen { from: 0, to: count, before };
+                    let (row, sum) = (room.scores.add(g * TILE), &mut *sums.add(g));
+                    let factor = weigh::<L>(task, head, row, count.div_ceil(16), seen, sum);
+                    room.factors.add(g).write(factor);
+                }
+                sum::<L, KIND>(v, count, group, vectors, room, to);
             }
         }
     }
 
-    /// The products of all heads' queries with the keys.
-    #[inline(always)]
-    unsafe fn score<L: Lanes, const KIND: u8>(
-        &self,
-        task: &Task<'_>,
-        [k, v]: [Rows; 2],
-        room: &mut Room,
-    ) {
-        let (group, vectors, count) = (task.group(), task.vectors(), self.keys.len());
-        let width = vectors * 16;
-        let (q, scores) = (room.q.as_mut_ptr(), room.scores.as_mut_ptr());
-        // SAFETY: the caller's; `room` is large enough for any piece.
-        unsafe {
-            for g in 0..group {
-                let from: *const f32 =
-                    task.q.head(self.batch, self.kv_head * group + g).row(0).cast();
-                for i in 0..task.head_dim {
-                    *q.add(g * width + i) = *from.add(i) * task.scale;
+    /// The queries of all heads of the key head, scaled, with zeros behind them.
+    unsafe fn scale(&self, task: &Task<'_>, room: &Room) {
+        let (group, width) = (task.group(), task.vectors() * 16);
+        for g in 0..group {
+            // SAFETY: the caller's: there is such a head, and `room` has a place for it.
+            unsafe {
+                let from = task.q.head(self.batch, self.kv_head * group + g).row(0).cast::<f32>();
+                let to = room.q.add(g * width);
+                for i in 0..width {
+                    let number = if i < task.head_dim { *from.add(i) * task.scale } else { 0.0 };
+                    to.add(i).write(number);
                 }
             }
-            let mut g = 0;
-            while g < group {
-                let (q, scores) = (q.add(g * width), scores.add(g * STRETCH));
-                g += match group - g {
-                    1 => multiply::<L, KIND, 1>(q, [k, v], count, vectors, scores),
-                    2 => multiply::<L, KIND, 2>(q, [k, v], count, vectors, scores),
-                    3 => multiply::<L, KIND, 3>(q, [k, v], count, vectors, scores),
-                    _ => multiply::<L, KIND, 4>(q, [k, v], count, vectors, scores),
-                };
-            }
+        }
+    }
+}
+
+/// The products of all heads' queries with the keys of a tile.
+#[inline(always)]
+unsafe fn score<L: Lanes, const KIND: u8>(
+    rows: [Rows; 2],
+    count: usize,
+    group: usize,
+    vectors: usize,
+    room: &Room,
+) {
+    let (q, scores) = (room.q.cast_const(), room.scores);
+    let mut g = 0;
+    while g < group {
+        // SAFETY: the caller's; `room` is large enough for any tile.
+        unsafe {
+            let (q, to) = (q.add(g * vectors * 16), scores.add(g * TILE));
+            g += match group - g {
+                1 => multiply::<L, KIND, 1>(q, rows, count, vectors, to),
+                2 => multiply::<L, KIND, 2>(q, rows, count, vectors, to),
+                3 => multiply::<L, KIND, 3>(q, rows, count, vectors, to),
+                _ => multiply::<L, KIND, 4>(q, rows, count, vectors, to),
+            };
+        }
+    }
+}
+
+/// The weighted sums of the values of a tile, added to all heads'.
+#[inline(always)]
+unsafe fn sum<L: Lanes, const KIND: u8>(
+    v: Rows,
+    count: usize,
+    group: usize,
+    vectors: usize,
+    room: &Room,
+    to: *mut f32,
+) {
+    let (scores, factors) = (room.scores.cast_const(), room.factors.cast_const());
+    let mut g = 0;
+    while g < group {
+        // SAFETY: the caller's; `room` is large enough for any tile.
+        unsafe {
+            let (weights, to) = ([scores.add(g * TILE), factors.add(g)], to.add(g * vectors * 16));
+            g += match group - g {
+                1 => gather::<L, KIND, 1>(weights, v, count, vectors, to),
+                2 => gather::<L, KIND, 2>(weights, v, count, vectors, to),
+                3 => gather::<L, KIND, 3>(weights, v, count, vectors, to),
+                _ => gather::<L, KIND, 4>(weights, v, count, vectors, to),
+            };
         }
     }
 }
@@ -230,10 +275,7 @@ unsafe fn join_of<L: Lanes>(task: &Task<'_>, stretches: usize, parts: *const f32
         // SAFETY: the caller's: every piece is there.
         unsafe {
             let part = |stretch| parts.add((kv * stretches + stretch) * group * (width + 2));
-            let sum = |stretch| {
-                let at = part(stretch).add(group * width + 2 * g);
-                Sum { greatest: *at, total: *at.add(1) }
-            };
+            let sum = |stretch| *part(stretch).add(group * width).cast::<Sum>().add(g);
             let greatest = (0..stretches).map(|s| sum(s).greatest).fold(whole.greatest, f32::max);
             let mut total = whole.total * (whole.greatest - greatest).exp();
             sums.fill(0.0);

@@ -9,6 +9,7 @@ pub(super) const LOWEST: f32 = -1e30;
 
 /// What a row of weights so far is relative to, and their sum.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(super) struct Sum {
     pub(super) greatest: f32,
     pub(super) total: f32,

@@ -2,22 +2,42 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use super::share;
+use super::{Pieces, share, sweep};
 
 #[test]
 fn every_piece_is_done_once_and_no_region_outlives_its_call() {
     for round in 0..50_000 {
         // Of another size every time, so that a piece of an earlier region would show.
-        let n = 2 + round % 7;
+        let n = 2 + round % 23;
         let done: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
         let alive = AtomicUsize::new(1);
-        share(n, 4, |range| {
+        let work = |range: std::ops::Range<usize>| {
             assert_eq!(alive.load(SeqCst), 1, "a piece of a closed region");
             for at in range {
                 done[at].fetch_add(1, SeqCst);
             }
-        });
+        };
+        match round % 2 {
+            0 => share(n, 4, work),
+            _ => sweep(n, work),
+        }
         alive.store(0, SeqCst);
         assert!(done.iter().all(|count| count.load(SeqCst) == 1), "round {round}: {done:?}");
+    }
+}
+
+#[test]
+fn pieces_are_all_there_is_and_none_is_empty() {
+    for threads in 1..9 {
+        for n in 4 * threads..300 {
+            let pieces = Pieces { n, count: 2 * threads, long: threads };
+            let mut end = 0;
+            for piece in (0..pieces.count).map(|index| pieces.piece(index)) {
+                assert_eq!(piece.start, end, "{n} over {threads}");
+                assert!(piece.end > end, "{n} over {threads}");
+                end = piece.end;
+            }
+            assert_eq!(end, n);
+        }
     }
 }
