@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use half::vec::HalfBitsVecExt;
+use half::{bf16, f16};
 
 use crate::error::Result;
 
@@ -133,6 +135,45 @@ pub fn keep_memory_together() {
     unsafe {
         nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1);
     }
+}
+
+/// So many zeros, in one dimension. Where most of them are `used` soon, large pages of memory are
+/// asked for: reading a long cache from small ones takes up to a third longer.
+///
+/// # Errors
+/// The tensor's own.
+pub fn zeros(count: usize, dtype: DType, device: &Device, used: bool) -> Result<Tensor> {
+    // In these ways no number is written, so that a page is there only when it is used.
+    let tensor = match (dtype, device) {
+        (DType::F32, Device::Cpu) => {
+            Tensor::from_vec(large(vec![0f32; count], used), count, device)
+        }
+        (DType::BF16, Device::Cpu) => {
+            let numbers = large(vec![0u16; count], used).reinterpret_into::<bf16>();
+            Tensor::from_vec(numbers, count, device)
+        }
+        (DType::F16, Device::Cpu) => {
+            let numbers = large(vec![0u16; count], used).reinterpret_into::<f16>();
+            Tensor::from_vec(numbers, count, device)
+        }
+        _ => Tensor::zeros(count, dtype, device),
+    };
+    Ok(tensor?)
+}
+
+/// In large pages where it is not yet in any, `wanted` and worth it.
+fn large<T>(numbers: Vec<T>, wanted: bool) -> Vec<T> {
+    #[cfg(target_os = "linux")]
+    if wanted && size_of_val(numbers.as_slice()) >= 4 * HUGE_PAGE {
+        use nix::libc::{MADV_HUGEPAGE, madvise};
+        let range = numbers.as_ptr_range();
+        let start = range.start.addr().next_multiple_of(HUGE_PAGE);
+        let bytes = range.end.addr().saturating_sub(start) / HUGE_PAGE * HUGE_PAGE;
+        let at = range.start.with_addr(start).cast_mut();
+        // SAFETY: whole pages within the vector. What is only advice may fail.
+        unsafe { madvise(at.cast(), bytes, MADV_HUGEPAGE) };
+    }
+    numbers
 }
 
 thread_local! {

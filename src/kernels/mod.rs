@@ -38,7 +38,7 @@ pub use format::Format;
 pub use fused::softmax;
 pub use grad::{IGNORED, cross_entropy, linear, rounded};
 pub use isa::Isa;
-pub use memory::{keep_memory, keep_memory_together};
+pub use memory::{keep_memory, keep_memory_together, zeros};
 pub use norm::{layer_norm, rms_norm};
 pub use packed::Packed;
 pub(crate) use plainly::offering;

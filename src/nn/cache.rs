@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::grown::Grown;
 use crate::error::{Error, Result};
+use crate::kernels;
 use crate::spec::Spec;
 
 /// The key-value cache of one batch.
@@ -13,36 +14,75 @@ use crate::spec::Spec;
 /// which nobody sees and which count as no position.
 #[derive(Debug)]
 pub struct Cache {
-    layers: Vec<Slot>,
+    widths: Vec<[usize; 2]>, // of each layer: kv_heads, head_dim
+    room: Option<Room>,
     padding: Vec<usize>,
     padding_mask: Grown, // (capacity, batch)
     len: usize,
     reserved: usize,
+    expected: usize,
     dtype: Option<DType>,
 }
 
+/// One tensor for all layers, so that a long cache is made of few large pages of memory.
 #[derive(Debug)]
-struct Slot {
-    kv_heads: usize,
-    head_dim: usize,
-    filled: Option<(Tensor, Tensor)>, // each (batch, kv_heads, capacity, head_dim)
+struct Room {
+    layers: Vec<[Tensor; 2]>, // keys and values, each (batch, kv_heads, capacity, head_dim)
+    capacity: usize,
+    dtype: DType,
+}
+
+impl Room {
+    /// `used`: whether most of it is going to be written soon.
+    fn new(
+        widths: &[[usize; 2]],
+        batch: usize,
+        capacity: usize,
+        (dtype, device): (DType, &Device),
+        used: bool,
+    ) -> Result<Self> {
+        /// Numbers of the smallest dtype in a cache line.
+        const LINE: usize = 64;
+        let size = |[heads, width]: &[usize; 2]| batch * heads * capacity * width;
+        let all = widths.iter().map(|layer| 2 * size(layer).next_multiple_of(LINE)).sum();
+        let all = kernels::zeros(all, dtype, device, used)?;
+        let mut at = 0;
+        let mut part = |layer: &[usize; 2]| -> Result<Tensor> {
+            let numbers = all.narrow(0, at, size(layer))?;
+            at += size(layer).next_multiple_of(LINE);
+            Ok(numbers.reshape((batch, layer[0], capacity, layer[1]))?)
+        };
+        let layers = widths.iter().map(|layer| Ok([part(layer)?, part(layer)?]));
+        Ok(Self { layers: layers.collect::<Result<_>>()?, capacity, dtype })
+    }
+
+    /// Takes over the first `len` slots of `old`, or of those of its rows that `rows` names.
+    fn copy(&self, old: &Room, len: usize, rows: Option<&Tensor>) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        for (to, from) in self.layers.iter().flatten().zip(old.layers.iter().flatten()) {
+            let from = from.narrow(2, 0, len)?.contiguous()?;
+            let from = rows.map_or(Ok(from.clone()), |rows| from.index_select(rows, 0))?;
+            to.slice_set(&from, 2, 0)?;
+        }
+        Ok(())
+    }
 }
 
 impl Cache {
     /// An empty cache for rows with so many unused slots first (`&[0]`: one row, none unused),
     /// with room for `reserve` slots from the start.
     pub fn new(spec: &Spec, padding: &[usize], reserve: usize) -> Self {
-        let slot = |layer: &crate::spec::Layer| Slot {
-            kv_heads: layer.attention.n_kv_heads,
-            head_dim: layer.attention.head_dim,
-            filled: None,
-        };
+        let attention = spec.layers.iter().map(|layer| &layer.attention);
         Self {
-            layers: spec.layers.iter().map(slot).collect(),
+            widths: attention.map(|spec| [spec.n_kv_heads, spec.head_dim]).collect(),
+            room: None,
             padding: padding.to_vec(),
             padding_mask: Grown::default(),
             len: 0,
             reserved: reserve,
+            expected: 0,
             dtype: None,
         }
     }
@@ -77,8 +117,7 @@ impl Cache {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let size = |t: &Tensor| t.elem_count() * t.dtype().size_in_bytes();
-        let filled = self.layers.iter().filter_map(|slot| slot.filled.as_ref());
-        filled.map(|(k, v)| size(k) + size(v)).sum()
+        self.room.iter().flat_map(|room| room.layers.iter().flatten()).map(size).sum()
     }
 
     /// Forgets everything after the first `len` slots; the room stays.
@@ -95,11 +134,14 @@ impl Cache {
             return Err(Error::request("rows", format!("no row {row} in the cache")));
         }
         let index: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-        for slot in &mut self.layers {
-            if let Some((k, v)) = slot.filled.take() {
-                let index = Tensor::new(index.as_slice(), k.device())?;
-                slot.filled = Some((k.index_select(&index, 0)?, v.index_select(&index, 0)?));
-            }
+        if let Some(old) = &self.room
+            && let Some([k, _]) = old.layers.first()
+        {
+            let to = (old.dtype, k.device());
+            let room = Room::new(&self.widths, rows.len(), old.capacity, to, false)?;
+            let index = Tensor::new(index.as_slice(), k.device())?;
+            room.copy(old, self.len, Some(&index))?;
+            self.room = Some(room);
         }
         self.padding = rows.iter().map(|row| self.padding[*row]).collect();
         self.padding_mask = Grown::default();
@@ -130,15 +172,12 @@ impl Cache {
         k: &Tensor,
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        let total = self.len + k.dim(2)?;
-        let dtype = self.dtype.unwrap_or(k.dtype());
-        let (k, v) = (k.to_dtype(dtype)?, v.to_dtype(dtype)?);
-        self.ensure(layer, total, dtype, k.device())?;
-        let Some((keys, values)) = &self.layers[layer].filled else {
-            return Ok((k, v));
-        };
-        keys.slice_set(&k.contiguous()?, 2, self.len)?;
-        values.slice_set(&v.contiguous()?, 2, self.len)?;
+        let (len, total) = (self.len, self.len + k.dim(2)?);
+        let room = self.ensure(total, self.dtype.unwrap_or(k.dtype()), k.device())?;
+        let [keys, values] = &room.layers[layer];
+        let (k, v) = (k.to_dtype(room.dtype)?, v.to_dtype(room.dtype)?);
+        keys.slice_set(&k.contiguous()?, 2, len)?;
+        values.slice_set(&v.contiguous()?, 2, len)?;
         Ok((keys.narrow(2, 0, total)?, values.narrow(2, 0, total)?))
     }
 
@@ -147,27 +186,27 @@ impl Cache {
         self.len += seq;
     }
 
-    fn ensure(&mut self, layer: usize, total: usize, dtype: DType, device: &Device) -> Result<()> {
-        let (batch, len) = (self.batch(), self.len);
-        let slot = &mut self.layers[layer];
-        let capacity = match &slot.filled {
-            Some((k, _)) if k.dim(2)? >= total => return Ok(()),
-            Some((k, _)) => total.max(2 * k.dim(2)?),
-            None => total.max(self.reserved),
-        };
-        let shape = (batch, slot.kv_heads, capacity, slot.head_dim);
-        let grow = |old: Option<&Tensor>| -> Result<Tensor> {
-            let new = Tensor::zeros(shape, dtype, device)?;
-            if let Some(old) = old.filter(|_| len > 0) {
-                new.slice_set(&old.narrow(2, 0, len)?.contiguous()?, 2, 0)?;
+    /// So many slots are going to be in use: room is made for all of them when it is made.
+    pub(crate) fn expect(&mut self, len: usize) {
+        self.expected = self.expected.max(len);
+    }
+
+    fn ensure(&mut self, total: usize, dtype: DType, device: &Device) -> Result<&Room> {
+        let room = match self.room.take() {
+            Some(room) if room.capacity >= total => room,
+            old => {
+                let least = old.as_ref().map_or(self.reserved, |room| 2 * room.capacity);
+                let soon = total.max(self.expected);
+                let capacity = soon.max(least);
+                let (batch, dtype) = (self.batch(), old.as_ref().map_or(dtype, |old| old.dtype));
+                let used = soon >= capacity / 4;
+                let new = Room::new(&self.widths, batch, capacity, (dtype, device), used)?;
+                if let Some(old) = old {
+                    new.copy(&old, self.len, None)?;
+                }
+                new
             }
-            Ok(new)
         };
-        let (k, v) = match &slot.filled {
-            Some((k, v)) => (Some(k), Some(v)),
-            None => (None, None),
-        };
-        slot.filled = Some((grow(k)?, grow(v)?));
-        Ok(())
+        Ok(self.room.insert(room))
     }
 }

@@ -141,6 +141,9 @@ impl Decoder {
         let seq = self.check(ids, cache.as_deref())?;
         let length = seq + cache.as_ref().map_or(0, |cache| cache.len());
         let chunk = if cache.is_some() { CHUNK } else { seq };
+        if let Some(cache) = &mut cache {
+            cache.expect(length);
+        }
         let mut logits = Vec::new();
         for start in (0..seq).step_by(chunk) {
             let count = chunk.min(seq - start);
