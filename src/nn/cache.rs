@@ -173,7 +173,8 @@ impl Cache {
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let (len, total) = (self.len, self.len + k.dim(2)?);
-        let room = self.ensure(total, self.dtype.unwrap_or(k.dtype()), k.device())?;
+        self.ensure(total, self.dtype.unwrap_or(k.dtype()), k.device())?;
+        let Some(room) = &self.room else { return Ok((k.clone(), v.clone())) };
         let [keys, values] = &room.layers[layer];
         let (k, v) = (k.to_dtype(room.dtype)?, v.to_dtype(room.dtype)?);
         keys.slice_set(&k.contiguous()?, 2, len)?;
@@ -187,26 +188,24 @@ impl Cache {
     }
 
     /// So many slots are going to be in use: room is made for all of them when it is made.
-    pub(crate) fn expect(&mut self, len: usize) {
+    pub(crate) fn foresee(&mut self, len: usize) {
         self.expected = self.expected.max(len);
     }
 
-    fn ensure(&mut self, total: usize, dtype: DType, device: &Device) -> Result<&Room> {
-        let room = match self.room.take() {
-            Some(room) if room.capacity >= total => room,
-            old => {
-                let least = old.as_ref().map_or(self.reserved, |room| 2 * room.capacity);
-                let soon = total.max(self.expected);
-                let capacity = soon.max(least);
-                let (batch, dtype) = (self.batch(), old.as_ref().map_or(dtype, |old| old.dtype));
-                let used = soon >= capacity / 4;
-                let new = Room::new(&self.widths, batch, capacity, (dtype, device), used)?;
-                if let Some(old) = old {
-                    new.copy(&old, self.len, None)?;
-                }
-                new
-            }
-        };
-        Ok(self.room.insert(room))
+    /// Room for `total` slots. Where it cannot be had, what is held stays.
+    fn ensure(&mut self, total: usize, dtype: DType, device: &Device) -> Result<()> {
+        let old = self.room.as_ref();
+        if old.is_some_and(|old| old.capacity >= total) {
+            return Ok(());
+        }
+        let soon = total.max(self.expected);
+        let capacity = soon.max(old.map_or(self.reserved, |old| 2 * old.capacity));
+        let to = (old.map_or(dtype, |old| old.dtype), device);
+        let new = Room::new(&self.widths, self.batch(), capacity, to, soon >= capacity / 4)?;
+        if let Some(old) = old {
+            new.copy(old, self.len, None)?;
+        }
+        self.room = Some(new);
+        Ok(())
     }
 }

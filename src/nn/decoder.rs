@@ -142,7 +142,7 @@ impl Decoder {
         let length = seq + cache.as_ref().map_or(0, |cache| cache.len());
         let chunk = if cache.is_some() { CHUNK } else { seq };
         if let Some(cache) = &mut cache {
-            cache.expect(length);
+            cache.foresee(length);
         }
         let mut logits = Vec::new();
         for start in (0..seq).step_by(chunk) {
