@@ -221,7 +221,7 @@ fn what_fails_exits_with_1_and_what_is_no_command_with_2() {
         (&["generate", "--prompt-ids", "61"], 1, "outside the vocabulary"),
         (&["generate", "--prompt-file", "no/such/file"], 1, "no/such/file"),
         (&["generate", "x", "--logit-bias", "x"], 1, "TOKEN=V"),
-        (&["generate", "x", "--kv-dtype", "q8"], 1, "--kv-dtype"),
+        (&["generate", "x", "--kv-dtype", "q9"], 1, "--kv-dtype"),
         (&["generate", "x", "--device", "tpu"], 1, "auto, cpu, cuda"),
         (&["generate", "x", "--threads", "0"], 1, "--threads"),
         (&["generate", "x", "--prompt-ids", "1"], 2, "cannot be used with"),
@@ -332,6 +332,11 @@ fn bench_measures_what_it_is_told() {
     let narrow: Value = serde_json::from_str(&stdout(&ids_only(), &narrow)).unwrap();
     assert_eq!((&report["kv_dtype"], &narrow["kv_dtype"]), (&json!("f32"), &json!("bf16")));
     assert!(number(&narrow["bytes_per_step"]) < number(&report["bytes_per_step"]));
+    // Codes take less again.
+    let codes = [&args[..], &["--kv-dtype", "q8"]].concat();
+    let codes: Value = serde_json::from_str(&stdout(&ids_only(), &codes)).unwrap();
+    assert_eq!(codes["kv_dtype"], json!("q8"));
+    assert!(number(&codes["bytes_per_step"]) < number(&narrow["bytes_per_step"]));
     let refused = run(&ids_only(), &["bench", "--prompt-tokens", "65"]);
     assert_eq!(refused.status.code(), Some(1));
 }

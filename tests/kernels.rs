@@ -6,6 +6,7 @@ mod common;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use common::codes::{decoded, meaning, scale};
 use common::numbers::difference;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -386,10 +387,17 @@ fn attention_is_the_definition(
     let q = (random(&[batch, heads, seq, head_dim], rng) * 3.0).unwrap();
     // As in a cache that has room: views with gaps between heads, and rubbish behind.
     let cache = |rng: &mut ChaCha8Rng| {
-        let room = random(&[batch, kv_heads, keys + 5, head_dim], rng).to_dtype(dtype).unwrap();
-        room.narrow(2, 0, keys).unwrap()
+        let room = random(&[batch, kv_heads, keys + 5, head_dim], rng);
+        let (kept, numbers) = match dtype {
+            DType::U8 => {
+                let codes = kernels::encode(&room).unwrap().unwrap();
+                (codes.clone(), decoded(&codes, head_dim))
+            }
+            _ => (room.to_dtype(dtype).unwrap(), room.to_dtype(dtype).unwrap()),
+        };
+        [kept, numbers].map(|x| x.narrow(2, 0, keys).unwrap())
     };
-    let (k, v) = (cache(rng), cache(rng));
+    let ([k, k_numbers], [v, v_numbers]) = (cache(rng), cache(rng));
     let slopes: Vec<f32> = (0..heads).map(|h| 0.5f32.powi(h as i32 + 1)).collect();
     let sinks = random(&[1, heads, 1, 1], rng);
     let padding: Vec<usize> = (0..batch).map(|row| row * (keys - seq.min(keys - 1)) / 2).collect();
@@ -422,7 +430,7 @@ fn attention_is_the_definition(
         Attending { padding: &padding, ..none },
         all,
     ] {
-        let expected = attended(&q, &k, &v, &how);
+        let expected = attended(&q, &k_numbers, &v_numbers, &how);
         for isa in Isa::available() {
             let ours = isa.with(|| kernels::attend(&q, &k, &v, &how)).unwrap().unwrap();
             let rounded = Attending { rounds: true, ..how };
@@ -442,11 +450,68 @@ fn attention_is_the_definition(
 
 #[test]
 fn attention_of_one_query_equals_the_plain_one() {
-    for dtype in [DType::F32, DType::BF16, DType::F16] {
+    for dtype in [DType::F32, DType::BF16, DType::F16, DType::U8] {
         for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1], [9, 3], [4, 4]] {
             for [keys, head_dim] in [[1, 16], [17, 8], [300, 64], [531, 20], [40, 80]] {
                 attention_is_the_definition([2, heads, kv_heads, 1, keys, head_dim], dtype);
             }
+        }
+    }
+}
+
+/// The scale is the least with which a group's greatest number has a code, each code the nearest.
+#[test]
+fn codes_are_the_nearest_of_the_least_scale() {
+    let rng = &mut rng();
+    for n in [1, 16, 20, 32, 64, 100] {
+        // Rows of every size that scales reach, a row of zeros, and sizes beyond: 2^-40 and 2^20.
+        let sizes: Vec<f32> = (-12..18).chain([-40, 20]).map(|i| (i as f32).exp2()).collect();
+        let sizes = [&sizes[..], &[0.0]].concat();
+        let rows = sizes.len();
+        let sizes = Tensor::from_vec(sizes, (1, 1, rows, 1), &Device::Cpu).unwrap();
+        let x = random(&[2, 3, rows, n], rng).broadcast_mul(&sizes).unwrap();
+        // As projected: positions before heads.
+        let x = x.transpose(1, 2).unwrap().contiguous().unwrap().transpose(1, 2).unwrap();
+        let numbers: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+        let encode = || kernels::encode(&x).unwrap().unwrap().flatten_all().unwrap();
+        let portable: Vec<u8> = Isa::Scalar.with(encode).to_vec1().unwrap();
+        for isa in Isa::available() {
+            let codes: Vec<u8> = isa.with(encode).to_vec1().unwrap();
+            assert_eq!(codes, portable, "{isa:?}");
+        }
+        for (codes, x) in portable.chunks_exact(kernels::coded_width(n)).zip(numbers.chunks(n)) {
+            for (group, x) in x.chunks(kernels::CODE_GROUP).enumerate() {
+                let byte = codes[n + group];
+                let greatest = x.iter().fold(0.0, |most, x| f64::max(most, f64::from(x.abs())));
+                let reach = |byte| f64::from(kernels::CODE_MAX) * scale(byte) * (1.0 + 2e-6); // f32's
+                assert!(byte == 254 || greatest <= reach(byte), "{greatest} {byte}");
+                assert!(
+                    byte == 0 || greatest > reach(byte - 1) * (1.0 - 4e-6),
+                    "{greatest} {byte}"
+                );
+            }
+            for (i, (x, meant)) in x.iter().zip(meaning(codes, n)).enumerate() {
+                let byte = codes[n + i / kernels::CODE_GROUP];
+                let end = f64::from(kernels::CODE_MAX) * scale(byte);
+                let nearest = f64::from(*x).clamp(-end, end);
+                assert!((nearest - meant).abs() <= scale(byte) * 0.50001, "{x} {meant} {byte}");
+            }
+        }
+    }
+}
+
+/// What is no number, or infinite, is not taken for one.
+#[test]
+fn codes_of_what_is_no_number_are_none() {
+    for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = vec![1.0; 80];
+        x[70] = odd;
+        let x = Tensor::from_vec(x, (1, 1, 1, 80), &Device::Cpu).unwrap();
+        for isa in Isa::available() {
+            let codes = isa.with(|| kernels::encode(&x)).unwrap().unwrap();
+            let meant = meaning(&codes.flatten_all().unwrap().to_vec1::<u8>().unwrap(), 80);
+            assert!(meant[..64].iter().all(|x| (x - 1.0).abs() < 0.01), "{isa:?}");
+            assert!(meant[64..].iter().all(|x| x.is_nan()), "{isa:?}");
         }
     }
 }
@@ -479,7 +544,7 @@ fn attention_of_rows_of_unequal_length_is_the_definition() {
 
 #[test]
 fn attention_of_many_queries_equals_the_plain_one() {
-    for dtype in [DType::F32, DType::BF16, DType::F16] {
+    for dtype in [DType::F32, DType::BF16, DType::F16, DType::U8] {
         for [heads, kv_heads] in [[1, 1], [6, 2], [5, 1], [9, 3]] {
             for [seq, keys, head_dim] in
                 [[2, 2, 16], [17, 17, 8], [17, 90, 64], [70, 131, 20], [201, 201, 48]]

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::time::Instant;
 
+use candle_core::DType;
 use serde_json::json;
 
-use super::options::{CacheArgs, ModelArgs, peak_memory, spinner, thread_count};
+use super::options::{CODES, CacheArgs, ModelArgs, peak_memory, spinner, thread_count};
 use crate::bench::{Measured, Plan, Rate, measure};
 use crate::kernels::{Bandwidth, bandwidth};
 
@@ -68,7 +69,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         },
         "device": device_name(&model.decoder),
         "dtype": model.decoder.dtype().as_str(),
-        "kv_dtype": model.decoder.kv_dtype().as_str(),
+        "kv_dtype": match model.decoder.kv_dtype() {
+            DType::U8 => CODES,
+            dtype => dtype.as_str(),
+        },
         "threads": thread_count(),
         "load_s": load_s,
         "peak_memory_bytes": peak,

@@ -59,10 +59,23 @@ pub(crate) struct ModelArgs {
 /// What commands with a cache have besides.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CacheArgs {
-    /// What keys and values are kept in: f32, f16 or bf16. 16 bits halve the cache and what a long
-    /// context costs, and round [default: what is computed in]
+    /// What keys and values are kept in: f32, f16, bf16 or q8. 16 bits halve the cache and what a long
+    /// context costs, 8 bits, of which 32 share a scale, halve them again; both round [default: what is
+    /// computed in]
     #[arg(long, value_name = "DTYPE")]
     pub kv_dtype: Option<String>,
+}
+
+/// The flag's word for codes of 8 bits.
+pub(crate) const CODES: &str = "q8";
+
+impl CacheArgs {
+    fn dtype(&self) -> Result<Option<DType>> {
+        match self.kv_dtype.as_deref().unwrap_or("auto") {
+            CODES => Ok(Some(DType::U8)),
+            name => dtype("--kv-dtype", name, "f32, f16, bf16 or q8"),
+        }
+    }
 }
 
 impl ModelArgs {
@@ -71,7 +84,7 @@ impl ModelArgs {
         threads(self.threads)?;
         let options = LoadOptions {
             device: device(&self.device)?,
-            dtype: dtype("--dtype", &self.dtype)?,
+            dtype: dtype("--dtype", &self.dtype, "f32, f16 or bf16")?,
             quantize: self.quantize.as_deref().map(quantize).transpose()?,
             plain: false,
             allow_unknown_keys: self.allow_unknown_keys,
@@ -104,7 +117,7 @@ impl ModelArgs {
 
     /// The model, ready to run with such a cache.
     pub(crate) fn load_with(&self, cache: &CacheArgs) -> anyhow::Result<Model> {
-        let kv_dtype = dtype("--kv-dtype", cache.kv_dtype.as_deref().unwrap_or("auto"))?;
+        let kv_dtype = cache.dtype()?;
         let (opened, options) = self.open()?;
         let options = LoadOptions { kv_dtype, ..options };
         let waiting = spinner(self.quiet, format!("loading {}", opened.name));
@@ -177,13 +190,13 @@ fn quantize(name: &str) -> Result<Quantize> {
 }
 
 /// The dtype of this name; `None` for `auto`.
-fn dtype(flag: &str, name: &str) -> Result<Option<DType>> {
+fn dtype(flag: &str, name: &str, known: &str) -> Result<Option<DType>> {
     match name {
         "auto" => Ok(None),
         "f32" => Ok(Some(DType::F32)),
         "f16" => Ok(Some(DType::F16)),
         "bf16" => Ok(Some(DType::BF16)),
-        _ => Err(Error::request(flag, format!("`{name}` is unknown; auto, f32, f16 or bf16"))),
+        _ => Err(Error::request(flag, format!("`{name}` is unknown; auto, {known}"))),
     }
 }
 

@@ -5,10 +5,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod codes;
 #[cfg(target_arch = "x86_64")]
 mod columns;
 mod few;
 mod one;
+mod rows;
 mod softmax;
 mod tiled;
 
@@ -17,6 +19,9 @@ use std::ops::Range;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use super::grad;
+pub use codes::{CODE_GROUP, CODE_MAX, CODE_NONE, CODE_ONE, CODE_SCALES, CODE_STEPS};
+pub use codes::{coded_width, encode};
+
 use super::isa::Isa;
 use super::memory::{filled, with_slice};
 use crate::error::Result;
@@ -55,6 +60,8 @@ enum Kind {
     F32,
     Bf16,
     F16,
+    /// See `codes.rs`.
+    Codes,
 }
 
 impl Kind {
@@ -62,6 +69,7 @@ impl Kind {
         match self {
             Self::F32 => 4,
             Self::Bf16 | Self::F16 => 2,
+            Self::Codes => 1,
         }
     }
 }
@@ -135,8 +143,8 @@ impl Task<'_> {
 /// Scaled dot-product attention: causal, the last query at the last key.
 ///
 /// # Shapes
-/// q (batch, heads, seq, head_dim), k and v (batch, kv_heads, keys, head_dim) →
-/// (batch, heads, seq, head_dim), a view of (batch, seq, heads, head_dim)
+/// q (batch, heads, seq, head_dim), k and v (batch, kv_heads, keys, head_dim), or the codes that
+/// [`encode`] makes of them → (batch, heads, seq, head_dim), a view of (batch, seq, heads, head_dim)
 ///
 /// # Errors
 /// The tensor's own.
@@ -166,7 +174,8 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Result
 fn fits(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Result<bool> {
     let (batch, heads, seq, head_dim) = q.dims4()?;
     let (_, kv_heads, keys, _) = k.dims4()?;
-    Ok(k.dims() == [batch, kv_heads, keys, head_dim]
+    let width = if k.dtype() == DType::U8 { coded_width(head_dim) } else { head_dim };
+    Ok(k.dims() == [batch, kv_heads, keys, width]
         && v.dims() == k.dims()
         && k.dtype() == v.dtype()
         && q.elem_count() > 0
@@ -216,6 +225,7 @@ fn view(storage: &Storage, layout: &candle_core::Layout) -> Option<View> {
         CpuStorage::F32(data) => (data.as_ptr().cast(), Kind::F32),
         CpuStorage::BF16(data) => (data.as_ptr().cast(), Kind::Bf16),
         CpuStorage::F16(data) => (data.as_ptr().cast(), Kind::F16),
+        CpuStorage::U8(data) => (data.as_ptr(), Kind::Codes),
         _ => return None,
     };
     let &[batch, head, row, number] = layout.stride() else { return None };

@@ -58,7 +58,7 @@ fn piecewise(
         let n = a_slice.len();
         // SAFETY: pieces do not overlap, and together are all of the numbers.
         unsafe {
-            filled(a.dims(), |to| {
+            filled(a.dims(), |to: *mut f32| {
                 let to = Shared(to);
                 share(n.div_ceil(SERIAL), 2, |pieces| {
                     let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(n);

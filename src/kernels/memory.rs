@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, WithDType};
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
 
@@ -156,6 +156,7 @@ pub fn zeros(count: usize, dtype: DType, device: &Device, used: bool) -> Result<
             let numbers = large(vec![0u16; count], used).reinterpret_into::<f16>();
             Tensor::from_vec(numbers, count, device)
         }
+        (DType::U8, Device::Cpu) => Tensor::from_vec(large(vec![0u8; count], used), count, device),
         _ => Tensor::zeros(count, dtype, device),
     };
     Ok(tensor?)
@@ -254,17 +255,17 @@ pub(super) fn with_slice<R>(x: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Option<R
     Some(f(&data[start..end]))
 }
 
-/// A tensor of `shape`, all of whose `n` numbers `fill` writes.
+/// A tensor on the CPU of `shape`, all of whose `n` numbers `fill` writes.
 ///
 /// # Safety
 /// `fill` must write every one of the `n` numbers, and nothing else.
-pub(super) unsafe fn filled(
+pub(super) unsafe fn filled<T: WithDType>(
     shape: impl Into<candle_core::Shape>,
-    fill: impl FnOnce(*mut f32),
+    fill: impl FnOnce(*mut T),
 ) -> Result<Tensor> {
     let shape = shape.into();
     let n = shape.elem_count();
-    let mut data: Vec<f32> = Vec::with_capacity(n);
+    let mut data: Vec<T> = Vec::with_capacity(n);
     fill(data.as_mut_ptr());
     // SAFETY: the capacity is `n`, and `fill` wrote all of it.
     unsafe { data.set_len(n) };

@@ -32,6 +32,8 @@ mod turn;
 mod unary;
 
 pub use attention::{Attending, attend};
+pub use attention::{CODE_GROUP, CODE_MAX, CODE_NONE, CODE_ONE, CODE_SCALES, CODE_STEPS};
+pub use attention::{coded_width, encode};
 pub use elementwise::{activate, activate_times, add};
 pub use fill::Packer;
 pub use format::Format;

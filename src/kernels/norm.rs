@@ -41,7 +41,7 @@ fn normed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Resul
         let (isa, eps, rows) = (Isa::current(), eps as f32, x_slice.len() / width);
         // SAFETY: each row is written whole, into its own place.
         unsafe {
-            filled(x.dims(), |to| {
+            filled(x.dims(), |to: *mut f32| {
                 let to = Shared(to);
                 let some = |rows: std::ops::Range<usize>| {
                     let to = to.get().add(rows.start * width);

@@ -72,7 +72,7 @@ impl Packed {
         shape.push(self.k);
         // SAFETY: each row is written whole, into its own place.
         unsafe {
-            filled(shape, |out| {
+            filled(shape, |out: *mut f32| {
                 for (i, id) in list.iter().enumerate() {
                     let row = std::slice::from_raw_parts_mut(out.add(i * self.k), self.k);
                     self.read_row(*id as usize, row);
@@ -89,7 +89,7 @@ impl Packed {
         let k = self.k;
         // SAFETY: each row is written whole, into its own place.
         unsafe {
-            filled((self.n, k), |out| {
+            filled((self.n, k), |out: *mut f32| {
                 let out = Shared(out);
                 share(self.n, 4, |rows| {
                     for row in rows {

@@ -24,8 +24,9 @@ pub struct LoadOptions {
     pub allow_unknown_keys: bool,
     /// Use only files that are on this machine already.
     pub offline: bool,
-    /// What caches keep keys and values in: f32, f16 or bf16, whatever is computed in. `None`: in
-    /// that. 16 bits halve the cache, and what long contexts cost; numbers are rounded.
+    /// What caches keep keys and values in, whatever is computed in: f32, f16, bf16, or u8, codes of 8
+    /// bits, of which 32 share a scale. `None`: in what is computed in. 16 bits halve the cache, and
+    /// what long contexts cost, codes halve it again; numbers are rounded.
     pub kv_dtype: Option<DType>,
     /// More (or fewer) positions than the configuration says.
     pub max_seq_len: Option<usize>,
@@ -48,9 +49,10 @@ impl LoadOptions {
     /// Refuses what no cache keeps.
     pub(super) fn check(&self) -> Result<()> {
         match self.kv_dtype {
-            None | Some(DType::F32 | DType::F16 | DType::BF16) => Ok(()),
+            None | Some(DType::F32 | DType::F16 | DType::BF16 | DType::U8) => Ok(()),
             Some(other) => {
-                let problem = format!("{} is no dtype to keep; f32, f16 or bf16", other.as_str());
+                let problem =
+                    format!("{} is no dtype to keep; f32, f16, bf16 or u8", other.as_str());
                 Err(Error::request("kv_dtype", problem))
             }
         }

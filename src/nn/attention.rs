@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 
 use super::alibi::AlibiBias;
 use super::attend::{Scoring, attend, pattern, scores};
+use super::cache::wide;
 use super::linear::Linear;
 use super::look::Rows;
 use super::norm::Norm;
@@ -122,8 +123,7 @@ impl Attention {
     /// By the definition.
     fn attended(&self, q: &Tensor, k: &Tensor, v: &Tensor, step: &mut Step<'_>) -> Result<Tensor> {
         let (first, keys) = step.masks.reach(self.spec.window);
-        // A cache may keep fewer bits than activations have.
-        let wide = |x: &Tensor| x.narrow(2, first, keys)?.to_dtype(q.dtype());
+        let wide = |x: &Tensor| wide(&x.narrow(2, first, keys)?, self.spec.head_dim, q.dtype());
         let (k, v) = (wide(k)?, wide(v)?);
         let scoring = self.scoring(q.dim(2)?, keys, q.device(), step)?;
         attend(q, &k, &v, &scoring, &mut step.listener)

@@ -3,6 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::codes;
 use super::grown::Grown;
 use crate::error::{Error, Result};
 use crate::kernels;
@@ -27,7 +28,7 @@ pub struct Cache {
 /// One tensor for all layers, so that a long cache is made of few large pages of memory.
 #[derive(Debug)]
 struct Room {
-    layers: Vec<[Tensor; 2]>, // keys and values, each (batch, kv_heads, capacity, head_dim)
+    layers: Vec<[Tensor; 2]>, // keys and values, each (batch, kv_heads, capacity, head_dim or its codes)
     capacity: usize,
     dtype: DType,
 }
@@ -43,14 +44,16 @@ impl Room {
     ) -> Result<Self> {
         /// Numbers of the smallest dtype in a cache line.
         const LINE: usize = 64;
-        let size = |[heads, width]: &[usize; 2]| batch * heads * capacity * width;
+        let codes = dtype == DType::U8;
+        let width = |width| if codes { kernels::coded_width(width) } else { width };
+        let size = |layer: &[usize; 2]| batch * layer[0] * capacity * width(layer[1]);
         let all = widths.iter().map(|layer| 2 * size(layer).next_multiple_of(LINE)).sum();
         let all = kernels::zeros(all, dtype, device, used)?;
         let mut at = 0;
         let mut part = |layer: &[usize; 2]| -> Result<Tensor> {
             let numbers = all.narrow(0, at, size(layer))?;
             at += size(layer).next_multiple_of(LINE);
-            Ok(numbers.reshape((batch, layer[0], capacity, layer[1]))?)
+            Ok(numbers.reshape((batch, layer[0], capacity, width(layer[1])))?)
         };
         let layers = widths.iter().map(|layer| Ok([part(layer)?, part(layer)?]));
         Ok(Self { layers: layers.collect::<Result<_>>()?, capacity, dtype })
@@ -87,8 +90,8 @@ impl Cache {
         }
     }
 
-    /// Keeps keys and values in this dtype, rounded where it is a smaller one; `None`: in the one
-    /// they come in. What is held already is not changed.
+    /// Keeps keys and values in this dtype, rounded where it is a smaller one, `U8` as codes, of which
+    /// 32 share a scale; `None`: in the one they come in. What is held already is not changed.
     pub fn kept_in(mut self, dtype: Option<DType>) -> Self {
         self.dtype = dtype;
         self
@@ -165,7 +168,7 @@ impl Cache {
 
     /// Writes a layer's new keys and values, (batch, kv_heads, seq, head_dim), after the slots in
     /// use, and gives all of that layer's, (batch, kv_heads, len + seq, head_dim), as views, in the
-    /// cache's dtype.
+    /// cache's dtype (see [`wide`] where it may be codes).
     pub(crate) fn append(
         &mut self,
         layer: usize,
@@ -176,9 +179,13 @@ impl Cache {
         self.ensure(total, self.dtype.unwrap_or(k.dtype()), k.device())?;
         let Some(room) = &self.room else { return Ok((k.clone(), v.clone())) };
         let [keys, values] = &room.layers[layer];
-        let (k, v) = (k.to_dtype(room.dtype)?, v.to_dtype(room.dtype)?);
-        keys.slice_set(&k.contiguous()?, 2, len)?;
-        values.slice_set(&v.contiguous()?, 2, len)?;
+        for (new, to) in [(k, keys), (v, values)] {
+            let new = match room.dtype {
+                DType::U8 => codes::encode(new)?,
+                dtype => new.to_dtype(dtype)?,
+            };
+            to.slice_set(&new.contiguous()?, 2, len)?;
+        }
         Ok((keys.narrow(2, 0, total)?, values.narrow(2, 0, total)?))
     }
 
@@ -207,5 +214,13 @@ impl Cache {
         }
         self.room = Some(new);
         Ok(())
+    }
+}
+
+/// What a cache gave, in the dtype that is computed in: it may keep fewer bits.
+pub(super) fn wide(kept: &Tensor, head_dim: usize, dtype: DType) -> Result<Tensor> {
+    match kept.dtype() {
+        DType::U8 => codes::decode(kept, head_dim, dtype),
+        _ => Ok(kept.to_dtype(dtype)?),
     }
 }

@@ -7,6 +7,7 @@ mod attend;
 mod attention;
 mod block;
 mod cache;
+mod codes;
 mod decoder;
 mod edit;
 mod embedding;

@@ -1,6 +1,7 @@
 //! What several test files need: where golden data and real data lie.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod codes;
 pub(crate) mod numbers;
 pub(crate) mod random;
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::super::amx::{EXACT, TILE, split};
 use super::super::lanes::{Avx512, Lanes};
+use super::codes::{CODE_GROUP, CODE_SCALES};
 use super::{Kind, Rows};
 
 /// Which of the sixteen numbers from `first` on are among the first `count`.
@@ -26,6 +27,15 @@ impl Rows {
             match self.kind {
                 Kind::F32 => {
                     _mm512_maskz_loadu_ps(mask, row.cast::<f32>().wrapping_add(vector * 16))
+                }
+                Kind::Codes => {
+                    let codes =
+                        _mm_maskz_loadu_epi8(mask, row.cast::<i8>().wrapping_add(vector * 16));
+                    let numbers = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+                    // Of a group that is all behind the row there is no scale.
+                    let group = vector.min(width.div_ceil(16) - 1) * 16 / CODE_GROUP;
+                    let scale = CODE_SCALES[usize::from(*row.add(width + group))];
+                    _mm512_maskz_mul_ps(mask, numbers, _mm512_set1_ps(scale))
                 }
                 Kind::Bf16 | Kind::F16 => {
                     let row = row.cast::<i16>().wrapping_add(vector * 16);

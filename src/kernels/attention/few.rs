@@ -4,22 +4,7 @@
 use super::super::lanes::Lanes;
 use super::Rows;
 use super::one::TILE;
-
-pub(super) const F32: u8 = 0;
-pub(super) const BF16: u8 = 1;
-pub(super) const F16: u8 = 2;
-
-#[inline(always)]
-unsafe fn load<L: Lanes, const KIND: u8>(row: *const u8, vector: usize) -> L::F {
-    // SAFETY: the caller's: the row has so many vectors.
-    unsafe {
-        match KIND {
-            F32 => L::load(row.cast::<f32>().add(vector * 16)),
-            BF16 => L::load_bf16(row.add(vector * 32)),
-            _ => L::load_f16(row.add(vector * 32)),
-        }
-    }
-}
+use super::rows::{bytes, load};
 
 /// How far ahead in memory rows are asked for: those of the values while the keys are read, for two
 /// places are read faster than one.
@@ -40,13 +25,13 @@ pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
             let mut products = [[L::splat(0.0); 16]; R];
             for i in 0..16.min(count - first) {
                 let row = k.row(first + i);
-                for line in (0..vectors * 16 * if KIND == F32 { 4 } else { 2 }).step_by(64) {
+                for line in (0..vectors * 16 * bytes(KIND)).step_by(64) {
                     L::prefetch(row.wrapping_add(line + AHEAD));
                     L::prefetch(v.row(first + i).wrapping_add(line + AHEAD));
                 }
                 let mut sums = [L::splat(0.0); R];
                 for vector in 0..vectors {
-                    let key = load::<L, KIND>(row, vector);
+                    let key = load::<L, KIND>(row, vector, vectors * 16);
                     for (r, sum) in sums.iter_mut().enumerate() {
                         *sum = L::fma(key, L::load(q.add((r * vectors + vector) * 16)), *sum);
                     }
@@ -110,7 +95,7 @@ unsafe fn add_up<L: Lanes, const KIND: u8, const R: usize, const C: usize>(
             let row = v.row(key);
             let mut values = [L::splat(0.0); C];
             for (c, value) in values.iter_mut().enumerate() {
-                *value = load::<L, KIND>(row, vector + c);
+                *value = load::<L, KIND>(row, vector + c, vectors * 16);
             }
             for (r, sums) in sums.iter_mut().enumerate() {
                 let weight = L::splat(*weights.add(r * TILE + key));

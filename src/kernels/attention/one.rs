@@ -8,7 +8,8 @@ use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
 use super::super::memory::{Lent, Shared, lent};
 use super::super::pool::sweep;
-use super::few::{AHEAD, BF16, F16, F32, gather, multiply};
+use super::few::{AHEAD, gather, multiply};
+use super::rows::{BF16, CODES, F16, F32};
 use super::softmax::{LOWEST, Seen, Sum, weigh};
 use super::{Kind, Rows, Task};
 
@@ -65,6 +66,7 @@ unsafe fn stretch_of<L: Lanes>(
             Kind::F32 => whole::<L, F32>(task, stretches, pieces, to),
             Kind::Bf16 => whole::<L, BF16>(task, stretches, pieces, to),
             Kind::F16 => whole::<L, F16>(task, stretches, pieces, to),
+            Kind::Codes => whole::<L, CODES>(task, stretches, pieces, to),
         }
     }
 }

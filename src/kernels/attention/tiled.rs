@@ -242,23 +242,6 @@ fn at_once<L: Lanes>() -> usize {
     if L::WIDE { 2 } else { 1 }
 }
 
-impl Rows {
-    /// A row as f32.
-    pub(super) unsafe fn widen(&self, index: usize, to: &mut [f32]) {
-        // SAFETY: the caller's: there is such a row, of as many numbers.
-        unsafe {
-            let row = self.row(index);
-            for (i, to) in to.iter_mut().enumerate() {
-                *to = match self.kind {
-                    Kind::F32 => *row.cast::<f32>().add(i),
-                    Kind::Bf16 => half::bf16::from_bits(*row.cast::<u16>().add(i)).to_f32(),
-                    Kind::F16 => half::f16::from_bits(*row.cast::<u16>().add(i)).to_f32(),
-                };
-            }
-        }
-    }
-}
-
 /// Up to sixteen rows as columns, (head_dim, 16); columns without a row are 0.
 #[inline(always)]
 unsafe fn columns<L: Lanes>(rows: Rows, keys: Range<usize>, head_dim: usize, to: *mut f32) {
@@ -268,12 +251,7 @@ unsafe fn columns<L: Lanes>(rows: Rows, keys: Range<usize>, head_dim: usize, to:
         for at in (0..whole).step_by(16) {
             let mut square = [L::splat(0.0); 16];
             for (i, line) in square.iter_mut().enumerate() {
-                let row = rows.row(keys.start + i);
-                *line = match rows.kind {
-                    Kind::F32 => L::load(row.cast::<f32>().add(at)),
-                    Kind::Bf16 => L::load_bf16(row.add(at * 2)),
-                    Kind::F16 => L::load_f16(row.add(at * 2)),
-                };
+                *line = rows.load::<L>(keys.start + i, at / 16, head_dim);
             }
             for (i, line) in L::transpose(square).into_iter().enumerate() {
                 L::store(to.add((at + i) * 16), line);
@@ -281,12 +259,10 @@ unsafe fn columns<L: Lanes>(rows: Rows, keys: Range<usize>, head_dim: usize, to:
         }
         for number in whole..head_dim {
             for i in 0..16 {
-                let mut wide = [0f32];
-                if i < keys.len() {
-                    let from = rows.row(keys.start + i).add(number * rows.kind.bytes());
-                    Rows { at: from, ..rows }.widen(0, &mut wide);
-                }
-                *to.add(number * 16 + i) = wide[0];
+                *to.add(number * 16 + i) = match i < keys.len() {
+                    true => rows.number(keys.start + i, number, head_dim),
+                    false => 0.0,
+                };
             }
         }
     }
