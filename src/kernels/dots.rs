@@ -23,6 +23,23 @@ pub(super) unsafe fn dots<L: Lanes, const M: usize, const S: usize>(
         match format {
             Format::F32 => dense_f32::<L, M, S>(tiles, input, groups),
             Format::Bf16 => dense_bf16::<L, M, S>(tiles, input, groups),
+            _ => coded::<L, M, S>(format, tiles, input, groups),
+        }
+    }
+}
+
+/// The same for quantised tiles.
+#[inline(always)]
+pub(super) unsafe fn coded<L: Lanes, const M: usize, const S: usize>(
+    format: Format,
+    tiles: [*const u8; S],
+    input: &Input,
+    groups: usize,
+) -> [[L::F; M]; S] {
+    // SAFETY: the caller's.
+    unsafe {
+        match format {
+            Format::F32 | Format::Bf16 => [[L::splat(0.0); M]; S], // no codes
             Format::Q8_0 => quantised::<L, 8, OFFSET, M, S>(tiles, input, groups),
             Format::Q4_0 => quantised::<L, 4, OFFSET, M, S>(tiles, input, groups),
             Format::Q4_1 => quantised::<L, 4, MINIMUM, M, S>(tiles, input, groups),
@@ -97,6 +114,39 @@ unsafe fn dense_bf16<L: Lanes, const M: usize, const S: usize>(
     }
 }
 
+/// The outputs of tiles of bf16 for `M` rows of bf16, `pitch` bytes from a group of theirs to the next.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) unsafe fn rounded<L: Lanes, const M: usize, const S: usize>(
+    tiles: [*const u8; S],
+    x: *const u8,
+    pitch: usize,
+    groups: usize,
+) -> [[L::F; M]; S] {
+    // SAFETY: a tile holds 16 pairs for each of `groups` · 16 pairs of columns.
+    unsafe {
+        let mut sums = [[L::splat(0.0); M]; S];
+        for g in 0..groups {
+            let x = x.add(g * pitch).cast::<i32>();
+            for pair in 0..GROUP / 2 {
+                let mut w = [L::splat_i(0); S];
+                for s in 0..S {
+                    let at = tiles[s].add((g * GROUP / 2 + pair) * 64);
+                    L::prefetch(at.wrapping_add(AHEAD));
+                    w[s] = L::load_i(at);
+                }
+                for m in 0..M {
+                    let x = L::splat_i(x.add(m * GROUP / 2 + pair).read_unaligned());
+                    for s in 0..S {
+                        sums[s][m] = L::dot_bf16(sums[s][m], w[s], x);
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
+
 /// The sums of all chains.
 #[inline(always)]
 unsafe fn joined<L: Lanes, const M: usize, const S: usize>(
@@ -135,7 +185,7 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize,
             for g in block * count..(block + 1) * count {
                 for s in 0..S {
                     let group = tiles[s].group(&heads[s], g);
-                    add::<L, BITS, SCALES, M>(&group, input, groups, g, &mut sums[s]);
+                    add::<L, BITS, SCALES, M>(&group, input, g, &mut sums[s]);
                 }
             }
         }
@@ -148,19 +198,22 @@ unsafe fn quantised<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize,
 unsafe fn add<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
     group: &Group<L>,
     input: &Input,
-    groups: usize,
     g: usize,
     sums: &mut [L::F; M],
 ) {
     for m in 0..M {
         // SAFETY: the caller's: row `m` of the activations has this group.
         unsafe {
-            let at = m * groups + g;
-            let d = L::splat(*input.d.add(at));
-            let (first, second) = (*input.sums.add(2 * at), *input.sums.add(2 * at + 1));
-            let x: *const i32 = input.codes.add(at * GROUP).cast();
-            let offset = Tile::<BITS, SCALES>::OFFSET;
-            let [a, b] = halves::<L, BITS>(group, x, [-offset * first, -offset * second]);
+            let at = g * M + m;
+            let (d, x) = (L::splat(*input.d.add(at)), &*input.sums.add(at));
+            let codes: *const i32 = input.codes.add(at * GROUP).cast();
+            // (code − offset)·x is code·x − offset·Σx, exactly.
+            let begin = match SCALES {
+                OFFSET => [taken::<L, BITS>(x.all), L::splat_i(0)],
+                HALVES => [taken::<L, BITS>(x.halves[0]), taken::<L, BITS>(x.halves[1])],
+                _ => [L::splat_i(0); 2],
+            };
+            let [a, b] = halves::<L, BITS>(group, codes, begin);
             let scaled = if SCALES == HALVES {
                 let a = L::mul(L::number(a), group.factor);
                 L::fma(L::number(b), group.second, a)
@@ -169,24 +222,35 @@ unsafe fn add<L: Lanes, const BITS: u32, const SCALES: u8, const M: usize>(
             };
             sums[m] = L::fma(scaled, d, sums[m]);
             if SCALES == MINIMUM || SCALES == BLOCKS {
-                let sum = L::mul(d, L::splat((first + second) as f32));
-                sums[m] = L::fma(group.second, sum, sums[m]);
+                sums[m] = L::fma(group.second, L::splat(x.scaled), sums[m]);
             }
         }
     }
 }
 
-/// The products of both halves of a group, onto integers to begin with: (code − offset)·x is
-/// code·x − offset·Σx, exactly.
+/// What the offset of a symmetric format, half of all codes, makes of a sum.
+#[inline(always)]
+unsafe fn taken<L: Lanes, const BITS: u32>(sum: i32) -> L::I {
+    // SAFETY: arithmetic only; the caller has the instructions.
+    unsafe {
+        match BITS {
+            4 => L::shl::<3>(L::splat_i(sum)),
+            5 => L::shl::<4>(L::splat_i(sum)),
+            6 => L::shl::<5>(L::splat_i(sum)),
+            _ => L::shl::<7>(L::splat_i(sum)),
+        }
+    }
+}
+
+/// The products of both halves of a group, onto integers to begin with.
 #[inline(always)]
 unsafe fn halves<L: Lanes, const BITS: u32>(
     group: &Group<L>,
     x: *const i32,
-    [first, second]: [i32; 2],
+    [mut a, mut b]: [L::I; 2],
 ) -> [L::I; 2] {
     // SAFETY: the caller's: the activations have 32 codes here.
     unsafe {
-        let (mut a, mut b) = (L::splat_i(first), L::splat_i(second));
         for q in 0..4 {
             let (x, y) = (x.add(q).read_unaligned(), x.add(q + 4).read_unaligned());
             let (p, q) = (group.quads[q], group.quads[q + 4]);

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::activations::Sums;
 use super::dots::dots;
 use super::format::{Format, ROWS};
 use super::lanes::{Lanes, per_isa};
@@ -32,18 +33,18 @@ impl Part {
     }
 }
 
-/// Up to four rows of activations.
+/// A cluster of rows of activations.
 #[derive(Clone, Copy)]
 pub(super) struct Input {
     pub(super) rows: usize,
     /// (rows, groups · 32); null where no part is dense.
     pub(super) x: *const f32,
-    /// (rows, groups · 32); null where no part is quantised.
+    /// (groups, rows, 32); null where no part is quantised.
     pub(super) codes: *const i8,
-    /// (rows, groups)
+    /// (groups, rows)
     pub(super) d: *const f32,
-    /// (rows, groups, 2)
-    pub(super) sums: *const i32,
+    /// (groups, rows)
+    pub(super) sums: *const Sums,
 }
 
 // SAFETY: what the pointers point at is only read, except `out`, of which each thread writes its
@@ -161,7 +162,7 @@ unsafe fn gated_of<L: Lanes>(
 
 /// Writes one tile's outputs.
 #[inline(always)]
-unsafe fn write<L: Lanes, const M: usize>(part: &Part, t: usize, sums: [L::F; M]) {
+pub(super) unsafe fn write<L: Lanes, const M: usize>(part: &Part, t: usize, sums: [L::F; M]) {
     for m in 0..M {
         // SAFETY: row `m` has `n` outputs, of which this tile has sixteen, the last one fewer.
         unsafe {

@@ -14,6 +14,9 @@ pub enum Isa {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// Products of bf16 besides. Without AMX that is AMD's, whose processors want memory asked for
+    /// into the second cache: into the first they read half as fast.
+    Avx512Bf16,
     /// AMX tiles of bf16 besides.
     Amx,
 }
@@ -24,10 +27,11 @@ thread_local! {
 
 impl Isa {
     /// Every level, the lowest first.
-    pub const ALL: [Self; 5] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Amx];
+    pub const ALL: [Self; 6] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// The level that kernels called on this thread use: the processor's, or a lower one where the
-    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`) or [`Isa::with`] asks for it.
+    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512bf16`) or [`Isa::with`] asks for it.
     pub fn current() -> Self {
         FORCED.get().unwrap_or_else(Self::best)
     }
@@ -39,7 +43,11 @@ impl Isa {
 
     /// This level, or the next lower one where only the processors between lack it.
     fn granted(self) -> Self {
-        if self == Self::AvxVnni && !avx_vnni() { Self::Avx2 } else { self }
+        match self {
+            Self::AvxVnni if !avx_vnni() => Self::Avx2,
+            Self::Avx512Bf16 if !avx512_bf16() => Self::Avx512,
+            _ => self,
+        }
     }
 
     /// Runs `f` at this level, or at the processor's where that is lower.
@@ -57,6 +65,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
             Self::Amx => "amx",
         }
     }
@@ -83,7 +92,7 @@ fn detect() -> Isa {
         && is_x86_feature_detected!("avx512vnni");
     match (avx2, avx512) {
         (true, true) if super::amx::usable() => Isa::Amx,
-        (true, true) => Isa::Avx512,
+        (true, true) => Isa::Avx512Bf16.granted(),
         (true, false) => Isa::AvxVnni.granted(),
         _ => Isa::Scalar,
     }
@@ -94,8 +103,18 @@ fn avx_vnni() -> bool {
     is_x86_feature_detected!("avxvnni")
 }
 
+#[cfg(target_arch = "x86_64")]
+fn avx512_bf16() -> bool {
+    is_x86_feature_detected!("avx512bf16")
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn avx_vnni() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx512_bf16() -> bool {
     false
 }
 

@@ -122,6 +122,18 @@ pub(super) trait Lanes: Copy {
     unsafe fn dot7(acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
     /// The same with any unsigned `w`.
     unsafe fn dot8(acc: Self::I, w: Self::I, x: Self::I) -> Self::I;
+    /// Per lane, `acc` + two products of bf16.
+    #[inline(always)]
+    unsafe fn dot_bf16(acc: Self::F, w: Self::I, x: Self::I) -> Self::F {
+        // SAFETY: the caller's.
+        unsafe { dot_bf16::<Self>(acc, w, x) }
+    }
+    /// Writes 32 numbers as the nearest bf16, those of `a` first.
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u8, a: Self::F, b: Self::F) {
+        // SAFETY: the caller's.
+        unsafe { store_bf16::<Self>(to, a, b) }
+    }
     /// Asks for the line at `at`, which need not exist.
     unsafe fn prefetch(at: *const u8);
 }
@@ -149,12 +161,35 @@ pub(super) unsafe fn exp<L: Lanes>(x: L::F) -> L::F {
     }
 }
 
+#[inline(always)]
+unsafe fn dot_bf16<L: Lanes>(acc: L::F, w: L::I, x: L::I) -> L::F {
+    // SAFETY: arithmetic only; the caller has the instructions.
+    unsafe {
+        let high = L::splat_i(0xffff_0000_u32 as i32);
+        let (a, b) = (L::float(L::shl::<16>(w)), L::float(L::shl::<16>(x)));
+        let (c, d) = (L::float(L::and(w, high)), L::float(L::and(x, high)));
+        L::fma(c, d, L::fma(a, b, acc))
+    }
+}
+
+#[inline(always)]
+unsafe fn store_bf16<L: Lanes>(to: *mut u8, a: L::F, b: L::F) {
+    let mut numbers = [0f32; 32];
+    // SAFETY: the caller's; there is room for so many.
+    unsafe {
+        L::store(numbers.as_mut_ptr(), a);
+        L::store(numbers.as_mut_ptr().add(16), b);
+        to.cast::<[half::bf16; 32]>().write_unaligned(numbers.map(half::bf16::from_f32));
+    }
+}
+
 /// Makes `$name(isa, …)`, which runs the generic `$kernel::<L>(…)` compiled for each level. One
-/// that multiplies bytes says `, bytes`, and is compiled for AVX-VNNI as well.
+/// that streams memory says `, lines`, one that multiplies bytes besides `, bytes`: they are compiled
+/// for the levels that differ in these as well.
 macro_rules! per_isa {
     (
         $(#[$meta:meta])*
-        fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $kernel:ident $(, $bytes:ident)?
+        fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $kernel:ident $(, $more:ident)?
     ) => {
         $(#[$meta])*
         ///
@@ -166,7 +201,7 @@ macro_rules! per_isa {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c")]
             unsafe fn avx512($($arg: $type),*) {
                 // SAFETY: the caller's.
-                unsafe { $kernel::<$crate::kernels::lanes::Avx512>($($arg),*) }
+                unsafe { $kernel::<$crate::kernels::lanes::Avx512<false>>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c")]
@@ -174,13 +209,15 @@ macro_rules! per_isa {
                 // SAFETY: the caller's.
                 unsafe { $kernel::<$crate::kernels::lanes::Avx2<false>>($($arg),*) }
             }
-            $crate::kernels::lanes::vnni_level!([$($bytes)?] $kernel($($arg: $type),*));
+            $crate::kernels::lanes::more_levels!([$($more)?] $kernel($($arg: $type),*));
             use $crate::kernels::isa::Isa;
             // SAFETY: the caller's; a level is only ever chosen where the processor has it.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512 | Isa::Amx => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512Bf16 => avx512_bf16($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Isa::AvxVnni => avx_vnni($($arg),*),
                     #[cfg(target_arch = "x86_64")]
@@ -193,11 +230,23 @@ macro_rules! per_isa {
 }
 pub(super) use per_isa;
 
-/// Makes `avx_vnni(…)`; without products of bytes that is `avx2(…)`.
-macro_rules! vnni_level {
+/// Makes `avx_vnni(…)` and `avx512_bf16(…)`; where nothing is said, these are the levels below.
+macro_rules! more_levels {
     ([] $kernel:ident($($arg:ident: $type:ty),*)) => {
         #[cfg(target_arch = "x86_64")]
+        use {avx2 as avx_vnni, avx512 as avx512_bf16};
+    };
+    ([lines] $kernel:ident($($arg:ident: $type:ty),*)) => {
+        #[cfg(target_arch = "x86_64")]
         use avx2 as avx_vnni;
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma,f16c"
+        )]
+        unsafe fn avx512_bf16($($arg: $type),*) {
+            // SAFETY: the caller's.
+            unsafe { $kernel::<$crate::kernels::lanes::Avx512<true>>($($arg),*) }
+        }
     };
     ([bytes] $kernel:ident($($arg:ident: $type:ty),*)) => {
         #[cfg(target_arch = "x86_64")]
@@ -206,6 +255,14 @@ macro_rules! vnni_level {
             // SAFETY: the caller's.
             unsafe { $kernel::<$crate::kernels::lanes::Avx2<true>>($($arg),*) }
         }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma,f16c"
+        )]
+        unsafe fn avx512_bf16($($arg: $type),*) {
+            // SAFETY: the caller's.
+            unsafe { $kernel::<$crate::kernels::lanes::Avx512<true>>($($arg),*) }
+        }
     };
 }
-pub(super) use vnni_level;
+pub(super) use more_levels;

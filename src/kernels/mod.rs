@@ -17,6 +17,8 @@ mod fused;
 mod grad;
 mod isa;
 mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod many;
 pub mod map;
 mod memory;
 mod norm;

@@ -48,15 +48,17 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
         // SAFETY: tiles lie within the matrix, panels within `scratch`; outputs of whole tiles
         // lie within `out`, those of others go through `edge`.
         unsafe {
-            let panels = [0, count - 1].map(|i| {
+            let mut panels = [std::ptr::null(); 2];
+            for (i, panel) in [0, count - 1].into_iter().zip(&mut panels) {
                 let tile = part.tiles.add((first + i) * part.tile_bytes);
                 if dense {
-                    return tile.cast::<f32>();
+                    *panel = tile.cast::<f32>();
+                    continue;
                 }
                 let to = scratch.as_mut_ptr().add(i * ROWS * left.width);
                 unpack::<L>(part.format, tile, part.groups, to);
-                to.cast_const()
-            });
+                *panel = to;
+            }
             let whole = (first + count) * ROWS <= part.n;
             let (out, stride) = match whole {
                 true => (part.out.add(first * ROWS), part.n),

@@ -11,6 +11,8 @@ use super::amx;
 use super::few::{self, Input, Part};
 use super::format::Format;
 use super::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::many;
 use super::memory::{filled, plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
@@ -100,6 +102,8 @@ fn shaped(x: &Tensor, n: usize) -> Vec<usize> {
 fn few_rows(weights: &[&Packed]) -> usize {
     match Isa::current() {
         Isa::Amx if !weights.iter().any(|w| w.format == Format::F32) => 5,
+        #[cfg(target_arch = "x86_64")]
+        isa if weights.iter().all(|w| many::serves(isa, w)) => few::MOST,
         _ => 8,
     }
 }
@@ -127,8 +131,15 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     let rows = Rows::new(x, k, weights[0].groups);
     let (count, width) = (x.len() / k, rows.width);
     let left = Left { x: rows.as_slice().as_ptr(), rows: count, width, pitch: width };
+    #[cfg(target_arch = "x86_64")]
+    let clusters = many::Clusters::new(isa, &rows, weights);
     share(parts.iter().map(Part::tiles).sum(), 4, |tiles| {
         each_part(&parts, tiles, Part::tiles, |part, tiles| {
+            #[cfg(target_arch = "x86_64")]
+            if clusters.serves(part) {
+                // SAFETY: as above.
+                return unsafe { many::many(isa, part, &clusters, tiles) };
+            }
             // SAFETY: as above.
             unsafe { panel::many(isa, part, &left, tiles) }
         });
@@ -232,7 +243,7 @@ fn few(
         stream::count(bytes);
         let rows = Rows::new(x, k, groups);
         let quantised = match weights.iter().any(|w| w.format.is_quantised()) {
-            true => Quantised::new(isa, rows.as_slice()),
+            true => Quantised::cluster(isa, rows.as_slice(), x.len() / k),
             false => Quantised::default(),
         };
         let input = Input {
@@ -240,7 +251,7 @@ fn few(
             x: rows.as_slice().as_ptr(),
             codes: quantised.codes.as_ptr(),
             d: quantised.d.as_ptr(),
-            sums: quantised.sums.as_ptr().cast(),
+            sums: quantised.sums.as_ptr(),
         };
         let parts: Vec<Part> = weights
             .iter()

@@ -70,7 +70,7 @@ pub fn bandwidth(bytes: usize, repeat: usize) -> Bandwidth {
 
 per_isa! {
     /// The sum of `bytes` bytes' lanes, `bytes` a multiple of 512.
-    fn sum_of(from: *const u8, bytes: usize, out: &mut u32) = sum_lanes
+    fn sum_of(from: *const u8, bytes: usize, out: &mut u32) = sum_lanes, lines
 }
 
 #[inline(always)]

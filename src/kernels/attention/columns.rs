@@ -86,7 +86,7 @@ pub(super) unsafe fn columns<const B: usize>(
                 }
                 let to = to.add((group * B + part) * TILE);
                 // Two numbers of bf16 move as one of 32 bits.
-                for (i, line) in Avx512::transpose(square).into_iter().enumerate() {
+                for (i, line) in <Avx512>::transpose(square).into_iter().enumerate() {
                     _mm512_storeu_ps(to.add(i * 64).cast(), line);
                 }
             }

@@ -49,7 +49,8 @@ pub(super) unsafe fn run(isa: Isa, task: &Task<'_>, out: *mut f32) {
 
 per_isa! {
     /// The sums of some pieces.
-    fn stretch(task: &Task<'_>, stretches: usize, pieces: Range<usize>, to: *mut f32) = stretch_of
+    fn stretch(task: &Task<'_>, stretches: usize, pieces: Range<usize>, to: *mut f32)
+        = stretch_of, lines
 }
 
 #[inline(always)]

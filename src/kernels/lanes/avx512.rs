@@ -1,12 +1,12 @@
-//! Lanes of AVX-512 with VNNI: one register each.
+//! Lanes of AVX-512 with VNNI: one register each; with AVX512-BF16, products of bf16 in one step.
 
 use std::arch::x86_64::*;
 
-use super::Lanes;
+use super::{Lanes, dot_bf16, store_bf16};
 
-/// Sixteen lanes in one register.
+/// Sixteen lanes in one register; `BF16` says whether AVX512-BF16 is there.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512;
+pub(crate) struct Avx512<const BF16: bool = false>;
 
 /// The lower pairs of numbers of each quarter of `a` and `b`.
 #[inline(always)]
@@ -37,7 +37,7 @@ fn odd_quarters(a: __m512, b: __m512) -> __m512 {
 }
 
 #[allow(unsafe_op_in_unsafe_fn, reason = "see lanes.rs: each method is unsafe as a whole")]
-impl Lanes for Avx512 {
+impl<const BF16: bool> Lanes for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const WIDE: bool = true;
@@ -208,7 +208,27 @@ impl Lanes for Avx512 {
         _mm512_dpbusd_epi32(acc, w, x)
     }
     #[inline(always)]
+    unsafe fn dot_bf16(acc: __m512, w: __m512i, x: __m512i) -> __m512 {
+        if BF16 {
+            return _mm512_dpbf16_ps(acc, std::mem::transmute(w), std::mem::transmute(x));
+        }
+        dot_bf16::<Self>(acc, w, x)
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u8, a: __m512, b: __m512) {
+        if BF16 {
+            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(b, a));
+            _mm512_storeu_si512(to.cast(), both);
+            return;
+        }
+        store_bf16::<Self>(to, a, b);
+    }
+    /// Where `BF16`, into the second cache: see [`Isa::Avx512Bf16`](super::super::isa::Isa).
+    #[inline(always)]
     unsafe fn prefetch(at: *const u8) {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+        match BF16 {
+            true => _mm_prefetch::<_MM_HINT_T1>(at.cast()),
+            false => _mm_prefetch::<_MM_HINT_T0>(at.cast()),
+        }
     }
 }

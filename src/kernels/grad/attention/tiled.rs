@@ -264,9 +264,10 @@ impl Block {
                 let weights = room.weights.as_ptr().add(i * room.pitch);
                 let scores = to.add(i * room.pitch);
                 for key in (0..seen).step_by(16) {
-                    let off = Avx512::sub(Avx512::load(scores.add(key)), Avx512::splat(*share));
-                    let weights = Avx512::load(weights.add(key));
-                    Avx512::store(scores.add(key), Avx512::mul(off, weights));
+                    let off =
+                        <Avx512>::sub(<Avx512>::load(scores.add(key)), <Avx512>::splat(*share));
+                    let weights = <Avx512>::load(weights.add(key));
+                    <Avx512>::store(scores.add(key), <Avx512>::mul(off, weights));
                 }
                 scores.add(seen).write_bytes(0, self.keys() - seen);
             }

@@ -126,6 +126,6 @@ unsafe fn turn(square: [__m512i; 16]) -> [__m512i; 16] {
     // its closure would be a call.)
     unsafe {
         let square = std::mem::transmute::<[__m512i; 16], [__m512; 16]>(square);
-        std::mem::transmute::<[__m512; 16], [__m512i; 16]>(Avx512::transpose(square))
+        std::mem::transmute::<[__m512; 16], [__m512i; 16]>(<Avx512>::transpose(square))
     }
 }
