@@ -144,12 +144,12 @@ fn products_of_few_rows_equal_the_plain_ones() {
 
 /// How far a product of many rows may be off: both sides rounded to bf16, 2⁻⁸ of each at most;
 /// activations rounded to 8 bits or to bf16; or nothing rounded.
-fn allowed(isa: Isa, weight: &Packed) -> f64 {
+fn allowed(isa: Isa, weight: &Packed, rows: usize) -> f64 {
     let quantised = !matches!(weight.format(), Format::F32 | Format::Bf16);
     match isa {
-        Isa::Amx if weight.rounds() => 8e-3,
-        Isa::Avx512Bf16 if weight.rounds() => 8e-3,
+        Isa::Amx | Isa::Avx512Bf16 if weight.rounds() => 8e-3,
         Isa::Avx512 if quantised => 8e-3,
+        _ if quantised && rows <= 8 => 8e-3,
         _ => 3e-6,
     }
 }
@@ -168,10 +168,10 @@ fn products_of_many_rows_equal_the_plain_ones() {
                     let what = format!("{isa:?} {:?} n {n} k {k} rows {rows}", weight.format());
                     let run = |x| isa.with(|| kernels::products(x, &[&weight])).unwrap().unwrap();
                     let off = difference(&run(x)[0], &expected[0]);
-                    assert!(off < allowed(isa, &weight), "{what}: {off}");
+                    assert!(off < allowed(isa, &weight, rows), "{what}: {off}");
                     // What codes and bf16 hold is not rounded; AMX's weights are, below 16 bits.
                     let off = difference(&run(exact)[0], &expected[1]);
-                    let most = if isa == Isa::Amx { allowed(isa, &weight) } else { 3e-6 };
+                    let most = if isa == Isa::Amx { allowed(isa, &weight, rows) } else { 3e-6 };
                     assert!(off < most, "{what} whole: {off}");
                 }
             }
@@ -194,7 +194,7 @@ fn products_of_blocks_equal_the_plain_ones() {
                 let ours = isa.with(|| kernels::products(&x, &[&weight])).unwrap().unwrap();
                 let off = difference(&ours[0], &expected);
                 let what = format!("{isa:?} {:?} {rows} rows", weight.format());
-                assert!(off < allowed(isa, &weight), "{what}: {off}");
+                assert!(off < allowed(isa, &weight, rows), "{what}: {off}");
             }
         }
     }
@@ -273,7 +273,12 @@ fn a_gated_product_equals_its_parts() {
                 let expected = (apply(activation, &a) * &b).unwrap();
                 for isa in Isa::available() {
                     let ours = isa.with(|| kernels::gated(&x, gate, up, activation)).unwrap();
-                    let off = difference(&ours.unwrap(), &expected);
+                    // More than four rows meet the matrices one after the other at some levels.
+                    let Some(ours) = ours else {
+                        assert!(rows > 4, "{isa:?} {:?}", gate.format());
+                        continue;
+                    };
+                    let off = difference(&ours, &expected);
                     assert!(off < 3e-6, "{isa:?} {:?} {activation:?}: {off}", gate.format());
                 }
             }
