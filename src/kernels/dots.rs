@@ -66,7 +66,7 @@ unsafe fn dense_f32<L: Lanes, const M: usize, const S: usize>(
             for i in 0..4 {
                 for s in 0..S {
                     let at = tiles[s].add((column + i) * 64);
-                    L::prefetch(at.wrapping_add(AHEAD));
+                    L::prefetch(at.wrapping_add(L::AHEAD[0]));
                     let w = L::load(at.cast());
                     for m in 0..M {
                         let x = L::splat(*input.x.add(m * width + column + i));
@@ -78,9 +78,6 @@ unsafe fn dense_f32<L: Lanes, const M: usize, const S: usize>(
         joined::<L, M, S>(sums)
     }
 }
-
-/// How far ahead lines are asked for.
-const AHEAD: usize = 2048;
 
 #[inline(always)]
 unsafe fn dense_bf16<L: Lanes, const M: usize, const S: usize>(
@@ -97,7 +94,7 @@ unsafe fn dense_bf16<L: Lanes, const M: usize, const S: usize>(
             for i in 0..2 {
                 for s in 0..S {
                     let at = tiles[s].add((column / 2 + i) * 64);
-                    L::prefetch(at.wrapping_add(AHEAD));
+                    L::prefetch(at.wrapping_add(L::AHEAD[0]));
                     let pair = L::load_i(at);
                     // A bf16 is the upper half of an f32.
                     let (even, odd) = (L::float(L::shl::<16>(pair)), L::float(L::and(pair, high)));
@@ -132,7 +129,7 @@ pub(super) unsafe fn rounded<L: Lanes, const M: usize, const S: usize>(
                 let mut w = [L::splat_i(0); S];
                 for s in 0..S {
                     let at = tiles[s].add((g * GROUP / 2 + pair) * 64);
-                    L::prefetch(at.wrapping_add(AHEAD));
+                    L::prefetch(at.wrapping_add(L::AHEAD[0]));
                     w[s] = L::load_i(at);
                 }
                 for m in 0..M {

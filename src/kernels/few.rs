@@ -68,8 +68,8 @@ per_isa! {
 // and where it is too large to be inlined, each instruction in it becomes a call.
 
 /// Runs `$one!(rows, streams, first tile, tiles from one stream to the next)` over all tiles of
-/// `$tiles`. A thread that reads from several places at once keeps more of memory busy: with pages
-/// of 4 KiB, four streams are a third faster than one. More rows need the registers for sums.
+/// `$tiles`. With pages of 4 KiB, four streams are a third faster than one on Intel's processors; on
+/// AMD's, two are. More rows need the registers for sums.
 macro_rules! in_streams {
     ($input:expr, $tiles:expr, $one:ident) => {{
         let mut rest: Range<usize> = $tiles;
@@ -83,8 +83,10 @@ macro_rules! in_streams {
         }
         match $input.rows {
             1 => {
-                if L::WIDE {
+                if L::STREAMS >= 4 {
                     streams!(1, 4);
+                }
+                if L::STREAMS >= 2 {
                     streams!(1, 2);
                 }
                 streams!(1, 1);

@@ -1,6 +1,8 @@
 //! Packing: rows as they lie in a file, into tiles. ggml's blocks are taken apart and put together
 //! again bit by bit, never through f32. The layout is `format.rs`'s.
 
+mod whole;
+
 use half::{bf16, f16};
 
 use super::blocks::{Block, Group, read_block, single_group};
@@ -10,6 +12,7 @@ use super::memory::{Buffer, Shared};
 use super::packed::Packed;
 use super::pool::share;
 use super::turn::turn;
+use whole::write_tile;
 
 /// A packed matrix in the making; rows not given are zero.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl Packer {
     /// Rows from `first` on, bytes of ggml's blocks of the same format.
     pub fn blocks(&mut self, first: usize, rows: &[u8]) {
         let size = self.0.k / self.0.format.block_columns() * self.0.format.ggml_bytes();
-        self.each(first, rows.len() / size.max(1), None, |row| {
+        let whole = Lines { blocks: true, ..Lines::new(rows, size) };
+        self.each(first, rows.len() / size.max(1), Some(whole), |row| {
             Source::Blocks(&rows[row * size..][..size])
         });
     }
@@ -78,7 +82,13 @@ impl Packer {
                     let to = data.get().add(tile * tile_bytes);
                     if let (Some(lines), ROWS) = (whole, rows.len()) {
                         let from = lines.at.add((rows.start - first) * lines.bytes);
-                        turn(isa, from, lines.bytes, to);
+                        if lines.blocks {
+                            let from = std::slice::from_raw_parts(from, ROWS * lines.bytes);
+                            let to = std::slice::from_raw_parts_mut(to, tile_bytes);
+                            write_tile(isa, format, from, groups, to);
+                        } else {
+                            turn(isa, from, lines.bytes, to);
+                        }
                         continue;
                     }
                     let to = std::slice::from_raw_parts_mut(to, tile_bytes);
@@ -91,11 +101,12 @@ impl Packer {
     }
 }
 
-/// Rows that lie in memory as a tile will have them, each of so many bytes, a multiple of 4.
+/// Rows one behind the other, each of so many bytes: words as a tile will have them, or blocks.
 #[derive(Clone, Copy)]
 struct Lines {
     at: *const u8,
     bytes: usize,
+    blocks: bool,
 }
 
 // SAFETY: what the pointer leads to is only read.
@@ -104,7 +115,7 @@ unsafe impl Sync for Lines {}
 impl Lines {
     /// Rows of `len` elements.
     fn new<T>(rows: &[T], len: usize) -> Self {
-        Self { at: rows.as_ptr().cast(), bytes: len * size_of::<T>() }
+        Self { at: rows.as_ptr().cast(), bytes: len * size_of::<T>(), blocks: false }
     }
 }
 
@@ -152,25 +163,35 @@ fn write_row(format: Format, groups: usize, tile: &mut [u8], lane: usize, source
             }
         }
         (_, Source::Blocks(row)) => {
-            for (b, block) in row.chunks_exact(format.ggml_bytes()).enumerate() {
-                let scales = &mut scales[b * format.scale_bytes()..][..format.scale_bytes()];
-                let mut codes = codes[b * format.groups_per_block() * format.code_bytes()..]
-                    .chunks_exact_mut(format.code_bytes());
-                if format.groups_per_block() == 1 {
-                    if let Some(to) = codes.next() {
-                        put_codes(format, to, lane, &single_group(format, block));
-                    }
-                    put_halves(format, scales, lane, &[[block[0], block[1]], [block[2], block[3]]]);
-                    continue;
-                }
-                let Block { groups, halves } = read_block(format, block);
-                for (group, to) in groups.iter().zip(codes) {
-                    put_codes(format, to, lane, &group.codes);
-                }
-                put_halves(format, scales, lane, &halves);
-                put_scales(format, scales, lane, &groups);
-            }
+            let size = format.code_bytes();
+            write_blocks(format, row, scales, lane, |g, group| {
+                put_codes(format, &mut codes[g * size..][..size], lane, group);
+            });
         }
+    }
+}
+
+/// Writes the scales of a row of blocks; hands over the codes of each group.
+fn write_blocks(
+    format: Format,
+    row: &[u8],
+    scales: &mut [u8],
+    lane: usize,
+    mut codes: impl FnMut(usize, &[u8; GROUP]),
+) {
+    for (b, block) in row.chunks_exact(format.ggml_bytes()).enumerate() {
+        let scales = &mut scales[b * format.scale_bytes()..][..format.scale_bytes()];
+        if format.groups_per_block() == 1 {
+            codes(b, &single_group(format, block));
+            put_halves(format, scales, lane, &[[block[0], block[1]], [block[2], block[3]]]);
+            continue;
+        }
+        let Block { groups, halves } = read_block(format, block);
+        for (g, group) in groups.iter().enumerate() {
+            codes(b * groups.len() + g, &group.codes);
+        }
+        put_halves(format, scales, lane, &halves);
+        put_scales(format, scales, lane, &groups);
     }
 }
 

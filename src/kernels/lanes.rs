@@ -27,6 +27,11 @@ pub(super) trait Lanes: Copy {
     type I: Copy;
     /// Are there registers for blocks of 12 × 2 sums? Otherwise for 6 × 1.
     const WIDE: bool;
+    /// Places that the products of one row read from at once. A thread that reads from several keeps
+    /// more of memory busy.
+    const STREAMS: usize = 1;
+    /// How far ahead in each place dense numbers are asked for, and codes.
+    const AHEAD: [usize; 2] = [2048; 2];
 
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, a: Self::F);

@@ -42,9 +42,6 @@ pub(super) struct Tile<const BITS: u32, const SCALES: u8> {
     groups: usize,
 }
 
-/// Bytes of codes that are asked for ahead.
-const AHEAD: usize = 2048;
-
 impl<const BITS: u32, const SCALES: u8> Tile<BITS, SCALES> {
     /// Taken off each code.
     pub(super) const OFFSET: i32 =
@@ -81,7 +78,7 @@ impl<const BITS: u32, const SCALES: u8> Tile<BITS, SCALES> {
             self.ask::<L>(
                 self.codes(),
                 Self::BLOCK,
-                block + 1.max(AHEAD / Self::CODES / Self::PER_BLOCK),
+                block + 1.max(L::AHEAD[1] / Self::CODES / Self::PER_BLOCK),
                 self.blocks(),
             );
             let at = self.at.add(self.codes() + block * Self::BLOCK);
@@ -102,7 +99,7 @@ impl<const BITS: u32, const SCALES: u8> Tile<BITS, SCALES> {
     pub(super) unsafe fn group<L: Lanes>(&self, head: &Head<L>, g: usize) -> Group<L> {
         // SAFETY: the caller's.
         unsafe {
-            self.ask::<L>(0, Self::CODES, g + AHEAD / Self::CODES, self.groups);
+            self.ask::<L>(0, Self::CODES, g + L::AHEAD[1] / Self::CODES, self.groups);
             let scales = head.rest.add(g % Self::PER_BLOCK * 2 * ROWS);
             let (factor, second) = match SCALES {
                 BLOCKS => {

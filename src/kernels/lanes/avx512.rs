@@ -41,6 +41,8 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const WIDE: bool = true;
+    const STREAMS: usize = if BF16 { 2 } else { 4 };
+    const AHEAD: [usize; 2] = if BF16 { [1024, 4096] } else { [2048; 2] };
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> __m512 {
