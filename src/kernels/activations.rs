@@ -119,9 +119,11 @@ unsafe fn quantise_rows<L: Lanes>(x: &[f32], rows: usize, to: &Places) {
             let mut wide = [0i32; GROUP];
             L::store_i(wide.as_mut_ptr().cast(), L::nearest(L::mul(a, inverse)));
             L::store_i(wide.as_mut_ptr().add(16).cast(), L::nearest(L::mul(b, inverse)));
-            for (i, wide) in wide.iter().enumerate() {
-                *to.codes.add(i) = *wide as i8;
+            let mut codes = [0i8; GROUP];
+            for (code, wide) in codes.iter_mut().zip(wide) {
+                *code = wide as i8;
             }
+            to.codes.cast::<[i8; GROUP]>().write(codes);
             let halves = [-wide[..16].iter().sum::<i32>(), -wide[16..].iter().sum::<i32>()];
             let (all, d) = (halves[0] + halves[1], greatest / 127.0);
             to.d.write(d);

@@ -30,8 +30,8 @@ pub(super) trait Lanes: Copy {
     /// Places that the products of one row read from at once. A thread that reads from several keeps
     /// more of memory busy.
     const STREAMS: usize = 1;
-    /// How far ahead in each place dense numbers are asked for, and codes.
-    const AHEAD: [usize; 2] = [2048; 2];
+    /// How far ahead in each place dense numbers are asked for, codes, and keys and values.
+    const AHEAD: [usize; 3] = [2048, 2048, 1024];
 
     unsafe fn load(from: *const f32) -> Self::F;
     unsafe fn store(to: *mut f32, a: Self::F);

@@ -6,10 +6,6 @@ use super::Rows;
 use super::one::TILE;
 use super::rows::{bytes, load};
 
-/// How far ahead in memory rows are asked for: those of the values while the keys are read, for two
-/// places are read faster than one.
-pub(super) const AHEAD: usize = 1024;
-
 /// The products of R queries with all keys, at most a tile; answers R.
 #[inline(always)]
 pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
@@ -25,9 +21,10 @@ pub(super) unsafe fn multiply<L: Lanes, const KIND: u8, const R: usize>(
             let mut products = [[L::splat(0.0); 16]; R];
             for i in 0..16.min(count - first) {
                 let row = k.row(first + i);
+                // The values' while the keys are read, for two places are read faster than one.
                 for line in (0..vectors * 16 * bytes(KIND)).step_by(64) {
-                    L::prefetch(row.wrapping_add(line + AHEAD));
-                    L::prefetch(v.row(first + i).wrapping_add(line + AHEAD));
+                    L::prefetch(row.wrapping_add(line + L::AHEAD[2]));
+                    L::prefetch(v.row(first + i).wrapping_add(line + L::AHEAD[2]));
                 }
                 let mut sums = [L::splat(0.0); R];
                 for vector in 0..vectors {

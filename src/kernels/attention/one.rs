@@ -8,7 +8,7 @@ use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
 use super::super::memory::{Lent, Shared, lent};
 use super::super::pool::sweep;
-use super::few::{AHEAD, gather, multiply};
+use super::few::{gather, multiply};
 use super::rows::{BF16, CODES, F16, F32};
 use super::softmax::{LOWEST, Seen, Sum, weigh};
 use super::{Kind, Rows, Task};
@@ -173,7 +173,7 @@ impl Piece {
             for g in 0..group {
                 sums.add(g).write(Sum { greatest: LOWEST, total: 0.0 });
             }
-            for line in (0..AHEAD).step_by(64) {
+            for line in (0..L::AHEAD[2]).step_by(64) {
                 L::prefetch(k.at.wrapping_add(line));
                 L::prefetch(v.at.wrapping_add(line));
             }

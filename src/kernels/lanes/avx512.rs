@@ -42,7 +42,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     type I = __m512i;
     const WIDE: bool = true;
     const STREAMS: usize = if BF16 { 2 } else { 4 };
-    const AHEAD: [usize; 2] = if BF16 { [1024, 4096] } else { [2048; 2] };
+    const AHEAD: [usize; 3] = if BF16 { [1024, 4096, 4096] } else { [2048, 2048, 1024] };
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> __m512 {
