@@ -4,7 +4,7 @@
     scripts/bench_peers.py                      # everything: builds, fetches, measures; an hour or two
     scripts/bench_peers.py --rows decode,1.1B   # rows whose name has one of these patterns
     scripts/bench_peers.py --quick              # 2 repeats and short runs, to see that it works
-    scripts/bench_peers.py --readme             # puts the table last measured into README.md
+    scripts/bench_peers.py --readme             # puts the table last measured into README.md, one a kind of processor
 
 Under target/peers/: llama.cpp, built from the sdist of llama-cpp-python (cmake and ninja from PyPI), an
 environment with torch and transformers unless --python names one that has them, a random checkpoint of
@@ -310,6 +310,12 @@ def table(report):
     return "\n".join(lines)
 
 
+def speed_block():
+    """README's table for processors like this one."""
+    flags = Path("/proc/cpuinfo").read_text()
+    return "speed" if "amx_bf16" in flags else "speed-avx512" if "avx512_vnni" in flags else "speed-other"
+
+
 def into_readme(name, content):
     """Puts it between README's `<!-- name -->` and `<!-- /name -->`."""
     readme = ROOT / "README.md"
@@ -400,7 +406,7 @@ def main():
     if output.exists() and not args.fresh:
         report = json.loads(output.read_text())
     if args.readme:
-        return into_readme("speed", table(report))
+        return into_readme(speed_block(), table(report))
     PEERS.mkdir(parents=True, exist_ok=True)
     words = [word.strip() for word in args.rows.split(",") if word.strip()]
     wanted = rows()

@@ -44,7 +44,7 @@ def by_taper(model, text, windows):
 def own_roundings(text, windows, found):
     """What taper's own ways to round cost: weights on load, keys and values in the cache."""
     bits = [(f"bf16, `--quantize {bits}`", ["--quantize", bits], form) for bits, form in [("q8", "Q8_0"), ("q4", "Q4_0")]]
-    kept = [(f"bf16, `--kv-dtype {dtype}`", ["--kv-dtype", dtype], "bf16") for dtype in ["f16", "bf16"]]
+    kept = [(f"bf16, `--kv-dtype {dtype}`", ["--kv-dtype", dtype], "bf16") for dtype in ["f16", "bf16", "q8"]]
     for name, flags, form in bits + kept:
         own = by_taper(["-m", peers.folder(peers.SMOL, "bf16"), *flags], text, windows)
         beside = f"{100 * (own / found[form] - 1):+.3f} % of {form}" if form in found else "–"

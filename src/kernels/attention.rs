@@ -10,6 +10,7 @@ mod codes;
 mod columns;
 mod few;
 mod one;
+mod pairs;
 mod rows;
 mod softmax;
 mod tiled;

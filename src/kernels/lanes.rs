@@ -27,6 +27,8 @@ pub(super) trait Lanes: Copy {
     type I: Copy;
     /// Are there registers for blocks of 12 × 2 sums? Otherwise for 6 × 1.
     const WIDE: bool;
+    /// Are products of bf16 one step?
+    const BF16: bool = false;
     /// Places that the products of one row read from at once. A thread that reads from several keeps
     /// more of memory busy.
     const STREAMS: usize = 1;
@@ -138,6 +140,20 @@ pub(super) trait Lanes: Copy {
     unsafe fn store_bf16(to: *mut u8, a: Self::F, b: Self::F) {
         // SAFETY: the caller's.
         unsafe { store_bf16::<Self>(to, a, b) }
+    }
+    /// Lanes of `a` and `b` side by side, as the nearest bf16, those of `a` in the lower halves.
+    #[inline(always)]
+    unsafe fn pairs(a: Self::F, b: Self::F) -> Self::I {
+        let mut halves = [half::bf16::ZERO; 32];
+        let mut pairs = halves;
+        // SAFETY: the caller's; both are 64 bytes.
+        unsafe {
+            Self::store_bf16(halves.as_mut_ptr().cast(), a, b);
+            for i in 0..16 {
+                (pairs[2 * i], pairs[2 * i + 1]) = (halves[i], halves[16 + i]);
+            }
+            Self::load_i(pairs.as_ptr().cast())
+        }
     }
     /// Asks for the line at `at`, which need not exist.
     unsafe fn prefetch(at: *const u8);

@@ -64,7 +64,7 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
                 true => (part.out.add(first * ROWS), part.n),
                 false => (edge.as_mut_ptr(), columns * ROWS),
             };
-            multiply::<L>(left, &Right { panels, count, pitch: ROWS }, out, stride, false);
+            multiply::<L, false>(left, &Right { panels, count, pitch: ROWS }, out, stride, false);
             if !whole {
                 let width = part.n - first * ROWS;
                 for (row, edge) in edge.chunks(columns * ROWS).enumerate() {
@@ -76,9 +76,10 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
     }
 }
 
-/// `out = left · right`, or, with `add`, that onto what `out` holds.
+/// `out = left · right`, or, with `add`, that onto what `out` holds. With `PAIRS`, numbers of both
+/// sides are pairs of bf16.
 #[inline(always)]
-pub(super) unsafe fn multiply<L: Lanes>(
+pub(super) unsafe fn multiply<L: Lanes, const PAIRS: bool>(
     left: &Left,
     right: &Right,
     out: *mut f32,
@@ -103,13 +104,13 @@ pub(super) unsafe fn multiply<L: Lanes>(
                     add: add || start > 0,
                 };
                 row += match (L::WIDE && count == 2, left.rows - row) {
-                    (true, 12..) => block.run::<L, 12, 2>(),
-                    (true, 8..) => block.run::<L, 8, 2>(),
-                    (true, 4..) => block.run::<L, 4, 2>(),
-                    (true, _) => block.run::<L, 1, 2>(),
-                    (false, 6..) => block.run::<L, 6, 1>(),
-                    (false, 3..) => block.run::<L, 3, 1>(),
-                    (false, _) => block.run::<L, 1, 1>(),
+                    (true, 12..) => block.run::<L, PAIRS, 12, 2>(),
+                    (true, 8..) => block.run::<L, PAIRS, 8, 2>(),
+                    (true, 4..) => block.run::<L, PAIRS, 4, 2>(),
+                    (true, _) => block.run::<L, PAIRS, 1, 2>(),
+                    (false, 6..) => block.run::<L, PAIRS, 6, 1>(),
+                    (false, 3..) => block.run::<L, PAIRS, 3, 1>(),
+                    (false, _) => block.run::<L, PAIRS, 1, 1>(),
                 };
             }
         }
@@ -132,7 +133,7 @@ struct Block {
 impl Block {
     /// R rows by C panels; answers R.
     #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize, const C: usize>(&self) -> usize {
+    unsafe fn run<L: Lanes, const PAIRS: bool, const R: usize, const C: usize>(&self) -> usize {
         // SAFETY: the caller's.
         unsafe {
             let mut sums = [[L::splat(0.0); C]; R];
@@ -151,7 +152,10 @@ impl Block {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let x = L::splat(*self.x.add(r * self.x_pitch + i));
                     for (sum, w) in sums.iter_mut().zip(w) {
-                        *sum = L::fma(w, x, *sum);
+                        *sum = match PAIRS {
+                            true => L::dot_bf16(*sum, L::bits(w), L::bits(x)),
+                            false => L::fma(w, x, *sum),
+                        };
                     }
                 }
             }

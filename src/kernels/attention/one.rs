@@ -1,6 +1,5 @@
-//! One query a head: reading keys and values is all that counts, so every query head of a key head
-//! takes its part of each row while it is here. The keys are cut into stretches of the same length
-//! whoever works on them: the sums do not depend on the number of threads.
+//! One query a head: reading keys and values is all that counts, so every query head of a key head takes
+//! its part of each row while it is here. Keys are cut alike whoever works on them.
 
 use std::ops::Range;
 
@@ -86,8 +85,8 @@ unsafe fn whole<L: Lanes, const KIND: u8>(
         // SAFETY: the caller's: the keys are there.
         unsafe {
             let [k, v] = [&task.k, &task.v].map(|x| {
-                let rows = x.head(place.batch, place.kv_head);
-                Rows { at: rows.row(place.keys.start), ..rows }
+                let x = x.head(place.batch, place.kv_head);
+                Rows { at: x.row(place.keys.start), ..x }
             });
             place.run::<L, KIND>(task, k, v, &room, to);
         }
@@ -108,7 +107,7 @@ unsafe fn padded<L: Lanes>(task: &Task<'_>, stretches: usize, pieces: Range<usiz
             let [k, v] = [(&task.k, a), (&task.v, b)].map(|(x, copy)| {
                 let rows = x.head(place.batch, place.kv_head);
                 for (key, to) in place.keys.clone().zip(copy.chunks_exact_mut(width)) {
-                    rows.widen(key, &mut to[..task.head_dim]);
+                    rows.widen::<L>(key, &mut to[..task.head_dim]);
                 }
                 Rows { at: copy.as_ptr().cast(), kind: Kind::F32, step: width * 4 }
             });

@@ -1,5 +1,7 @@
 //! Rows of a cache as f32, whatever they are made of: sixteen numbers at a time, one, or all.
 
+use std::ops::Range;
+
 use super::super::lanes::Lanes;
 use super::codes::{CODE_GROUP, CODE_SCALES};
 use super::{Kind, Rows};
@@ -75,11 +77,50 @@ impl Rows {
     }
 
     /// A whole row.
-    pub(super) unsafe fn widen(&self, index: usize, to: &mut [f32]) {
+    #[inline(always)]
+    pub(super) unsafe fn widen<L: Lanes>(&self, index: usize, to: &mut [f32]) {
         let width = to.len();
-        for (i, to) in to.iter_mut().enumerate() {
-            // SAFETY: the caller's: there is such a row, of as many numbers.
-            *to = unsafe { self.number(index, i, width) };
+        let vectors = if width.is_multiple_of(16) { width / 16 } else { 0 };
+        // SAFETY: the caller's: there is such a row, of as many numbers.
+        unsafe {
+            for vector in 0..vectors {
+                let numbers = self.load::<L>(index, vector, width);
+                L::store(to.as_mut_ptr().add(vector * 16), numbers);
+            }
+            for (i, to) in to.iter_mut().enumerate().skip(vectors * 16) {
+                *to = self.number(index, i, width);
+            }
+        }
+    }
+}
+
+/// Up to sixteen rows as columns, (head_dim, 16); columns without a row are 0.
+#[inline(always)]
+pub(super) unsafe fn columns<L: Lanes>(
+    rows: Rows,
+    keys: Range<usize>,
+    head_dim: usize,
+    to: *mut f32,
+) {
+    // SAFETY: the caller's: the keys are there, and `to` has room.
+    unsafe {
+        let whole = if keys.len() == 16 { head_dim / 16 * 16 } else { 0 };
+        for at in (0..whole).step_by(16) {
+            let mut square = [L::splat(0.0); 16];
+            for (i, line) in square.iter_mut().enumerate() {
+                *line = rows.load::<L>(keys.start + i, at / 16, head_dim);
+            }
+            for (i, line) in L::transpose(square).into_iter().enumerate() {
+                L::store(to.add((at + i) * 16), line);
+            }
+        }
+        for number in whole..head_dim {
+            for i in 0..16 {
+                *to.add(number * 16 + i) = match i < keys.len() {
+                    true => rows.number(keys.start + i, number, head_dim),
+                    false => 0.0,
+                };
+            }
         }
     }
 }

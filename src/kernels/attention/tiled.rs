@@ -8,8 +8,10 @@ use super::super::lanes::{Lanes, per_isa};
 use super::super::memory::Shared;
 use super::super::panel::{Left, Right, multiply};
 use super::super::pool::share;
+use super::pairs::{self, PAIRED};
+use super::rows::columns;
 use super::softmax::{Seen, Sum, weigh};
-use super::{Kind, Rows, Task};
+use super::{Kind, Task};
 
 /// Keys of a tile.
 const TILE: usize = 64;
@@ -32,15 +34,22 @@ pub(super) unsafe fn run(isa: Isa, task: &Task<'_>, out: *mut f32) {
 
 per_isa! {
     /// Some blocks of some heads.
-    fn some(task: &Task<'_>, queries: usize, pieces: Range<usize>, out: *mut f32) = some_of
+    fn some(task: &Task<'_>, queries: usize, pieces: Range<usize>, out: *mut f32) = some_of, lines
 }
 
 #[inline(always)]
 unsafe fn some_of<L: Lanes>(task: &Task<'_>, queries: usize, pieces: Range<usize>, out: *mut f32) {
     let mut room = Room::new(task, queries);
+    let pairs = L::BF16 && task.rounds && task.head_dim.is_multiple_of(PAIRED);
     for piece in pieces {
+        let block = Block::of(task, queries, piece);
         // SAFETY: the caller's.
-        unsafe { Block::of(task, queries, piece).run::<L>(&mut room, out) };
+        unsafe {
+            match pairs {
+                true => block.run::<L, true>(&mut room, out),
+                false => block.run::<L, false>(&mut room, out),
+            }
+        }
     }
 }
 
@@ -96,16 +105,22 @@ impl<'a> Block<'a> {
     }
 
     #[inline(always)]
-    unsafe fn run<L: Lanes>(&self, room: &mut Room, out: *mut f32) {
+    unsafe fn run<L: Lanes, const PAIRS: bool>(&self, room: &mut Room, out: *mut f32) {
         let (first, end) = self.reach();
         self.enter(room);
+        if PAIRS {
+            for row in room.q.chunks_exact_mut(self.task.head_dim).take(self.rows()) {
+                // SAFETY: a row is so long.
+                unsafe { pairs::in_place::<L>(row.as_mut_ptr(), row.len()) };
+            }
+        }
         for tile in (first..end).step_by(TILE) {
             let keys = tile..end.min(tile + TILE);
             // SAFETY: the caller's: the keys are there.
             unsafe {
-                self.score::<L>(keys.clone(), room);
-                self.weigh::<L>(keys.clone(), room, tile > first);
-                self.gather::<L>(keys, room, tile > first);
+                self.score::<L, PAIRS>(keys.clone(), room);
+                self.weigh::<L, PAIRS>(keys.clone(), room, tile > first);
+                self.gather::<L, PAIRS>(keys, room, tile > first);
             }
         }
         // SAFETY: the caller's.
@@ -143,31 +158,41 @@ impl<'a> Block<'a> {
 
     /// The products of all rows with the keys.
     #[inline(always)]
-    unsafe fn score<L: Lanes>(&self, keys: Range<usize>, room: &mut Room) {
+    unsafe fn score<L: Lanes, const PAIRS: bool>(&self, keys: Range<usize>, room: &mut Room) {
         let head_dim = self.task.head_dim;
         // SAFETY: the caller's; the room is large enough for any tile.
         unsafe {
             let rows = self.task.k.head(self.batch, self.kv_head);
             for (panel, first) in keys.clone().step_by(16).enumerate() {
                 let to = room.keys.as_mut_ptr().add(panel * head_dim * 16);
-                columns::<L>(rows, first..keys.end.min(first + 16), head_dim, to);
+                let keys = first..keys.end.min(first + 16);
+                match PAIRS {
+                    true => pairs::columns::<L>(rows, keys, head_dim, to),
+                    false => columns::<L>(rows, keys, head_dim, to),
+                }
             }
             let (x, rows) = (room.q.as_ptr(), self.rows());
-            let left = Left { x, rows, width: head_dim, pitch: head_dim };
+            let width = if PAIRS { head_dim / 2 } else { head_dim };
+            let left = Left { x, rows, width, pitch: head_dim };
             let panels = keys.len().div_ceil(16);
             for panel in (0..panels).step_by(at_once::<L>()) {
                 let count = at_once::<L>().min(panels - panel);
                 let at = |i: usize| room.keys.as_ptr().add((panel + i) * head_dim * 16);
                 let right = Right { panels: [at(0), at(count - 1)], count, pitch: 16 };
                 let out = room.scores.as_mut_ptr().add(panel * 16);
-                multiply::<L>(&left, &right, out, TILE, false);
+                multiply::<L, PAIRS>(&left, &right, out, TILE, false);
             }
         }
     }
 
     /// Products become weights, and sums so far are rescaled.
     #[inline(always)]
-    unsafe fn weigh<L: Lanes>(&self, keys: Range<usize>, room: &mut Room, summed: bool) {
+    unsafe fn weigh<L: Lanes, const PAIRS: bool>(
+        &self,
+        keys: Range<usize>,
+        room: &mut Room,
+        summed: bool,
+    ) {
         let task = self.task;
         let width = task.vectors() * 16;
         let vectors = keys.len().div_ceil(16);
@@ -183,6 +208,12 @@ impl<'a> Block<'a> {
                 let scores = room.scores.as_mut_ptr().add(row * TILE);
                 let sum = &mut room.sums[row];
                 let factor = weigh::<L>(task, self.head(row), scores, vectors, seen, sum);
+                if PAIRS {
+                    if vectors % 2 == 1 {
+                        L::store(scores.add(vectors * 16), L::splat(0.0));
+                    }
+                    pairs::in_place::<L>(scores, vectors.next_multiple_of(2) * 16);
+                }
                 if summed && factor != 1.0 {
                     let out = room.out.as_mut_ptr().add(row * width);
                     for i in (0..width).step_by(16) {
@@ -195,30 +226,37 @@ impl<'a> Block<'a> {
 
     /// Adds the weighted values.
     #[inline(always)]
-    unsafe fn gather<L: Lanes>(&self, keys: Range<usize>, room: &mut Room, add: bool) {
+    unsafe fn gather<L: Lanes, const PAIRS: bool>(
+        &self,
+        keys: Range<usize>,
+        room: &mut Room,
+        add: bool,
+    ) {
         let (head_dim, vectors) = (self.task.head_dim, self.task.vectors());
         let width = vectors * 16;
         // SAFETY: the caller's; copies have room for a tile.
         unsafe {
             let rows = self.task.v.head(self.batch, self.kv_head);
             let in_place = rows.kind == Kind::F32 && head_dim == width;
-            let (values, pitch): (*const f32, usize) = match in_place {
-                true => (rows.row(keys.start).cast(), rows.step / 4),
-                false => {
-                    for (key, to) in keys.clone().zip(room.values.chunks_exact_mut(width)) {
-                        rows.widen(key, &mut to[..head_dim]);
-                    }
-                    (room.values.as_ptr(), width)
+            let (mut values, mut pitch): (*const f32, usize) = (room.values.as_ptr(), width);
+            if PAIRS {
+                pairs::two_by_two::<L>(rows, keys.clone(), head_dim, room.values.as_mut_ptr());
+            } else if in_place {
+                (values, pitch) = (rows.row(keys.start).cast(), rows.step / 4);
+            } else {
+                for (key, to) in keys.clone().zip(room.values.chunks_exact_mut(width)) {
+                    rows.widen::<L>(key, &mut to[..head_dim]);
                 }
-            };
+            }
             let (x, rows) = (room.scores.as_ptr(), self.rows());
-            let left = Left { x, rows, width: keys.len(), pitch: TILE };
+            let met = if PAIRS { keys.len().div_ceil(2) } else { keys.len() };
+            let left = Left { x, rows, width: met, pitch: TILE };
             for vector in (0..vectors).step_by(at_once::<L>()) {
                 let count = at_once::<L>().min(vectors - vector);
                 let at = |i: usize| values.add((vector + i) * 16);
                 let right = Right { panels: [at(0), at(count - 1)], count, pitch };
                 let out = room.out.as_mut_ptr().add(vector * 16);
-                multiply::<L>(&left, &right, out, width, add);
+                multiply::<L, PAIRS>(&left, &right, out, width, add);
             }
         }
     }
@@ -240,30 +278,4 @@ impl<'a> Block<'a> {
 /// Panels that a product takes.
 fn at_once<L: Lanes>() -> usize {
     if L::WIDE { 2 } else { 1 }
-}
-
-/// Up to sixteen rows as columns, (head_dim, 16); columns without a row are 0.
-#[inline(always)]
-unsafe fn columns<L: Lanes>(rows: Rows, keys: Range<usize>, head_dim: usize, to: *mut f32) {
-    // SAFETY: the caller's: the keys are there, and `to` has room.
-    unsafe {
-        let whole = if keys.len() == 16 { head_dim / 16 * 16 } else { 0 };
-        for at in (0..whole).step_by(16) {
-            let mut square = [L::splat(0.0); 16];
-            for (i, line) in square.iter_mut().enumerate() {
-                *line = rows.load::<L>(keys.start + i, at / 16, head_dim);
-            }
-            for (i, line) in L::transpose(square).into_iter().enumerate() {
-                L::store(to.add((at + i) * 16), line);
-            }
-        }
-        for number in whole..head_dim {
-            for i in 0..16 {
-                *to.add(number * 16 + i) = match i < keys.len() {
-                    true => rows.number(keys.start + i, number, head_dim),
-                    false => 0.0,
-                };
-            }
-        }
-    }
 }

@@ -8,6 +8,17 @@ use super::{Lanes, dot_bf16, store_bf16};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const BF16: bool = false>;
 
+/// Which of 32 halves goes where, so that i and 16 + i stand side by side.
+static SIDE_BY_SIDE: [u16; 32] = {
+    let mut order = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        (order[2 * i], order[2 * i + 1]) = (i as u16, 16 + i as u16);
+        i += 1;
+    }
+    order
+};
+
 /// The lower pairs of numbers of each quarter of `a` and `b`.
 #[inline(always)]
 fn low_pairs(a: __m512, b: __m512) -> __m512 {
@@ -41,6 +52,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     const WIDE: bool = true;
+    const BF16: bool = BF16;
     const STREAMS: usize = if BF16 { 2 } else { 4 };
     const AHEAD: [usize; 3] = if BF16 { [1024, 4096, 4096] } else { [2048, 2048, 1024] };
 
@@ -224,6 +236,13 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
             return;
         }
         store_bf16::<Self>(to, a, b);
+    }
+    #[inline(always)]
+    unsafe fn pairs(a: __m512, b: __m512) -> __m512i {
+        let mut halves = [0u8; 64];
+        Self::store_bf16(halves.as_mut_ptr(), a, b);
+        let halves = _mm512_loadu_si512(halves.as_ptr().cast());
+        _mm512_permutexvar_epi16(_mm512_loadu_si512(SIDE_BY_SIDE.as_ptr().cast()), halves)
     }
     /// Where `BF16`, into the second cache: see [`Isa::Avx512Bf16`](super::super::isa::Isa).
     #[inline(always)]
