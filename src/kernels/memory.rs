@@ -1,8 +1,10 @@
 //! Memory for packed weights, the raw slices of candle's tensors, and pointers that several threads
 //! write through. Nothing is computed here.
 
-use std::cell::RefCell;
 #[cfg(target_os = "linux")]
+mod collapse;
+
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -33,7 +35,13 @@ enum Held {
 
 /// Pages of the system's. Matrices share chunks, for one alone is often smaller than a large page.
 #[derive(Debug)]
-struct Chunk(memmap2::MmapRaw);
+struct Chunk {
+    pages: memmap2::MmapRaw,
+    /// The first whole huge page.
+    start: usize,
+    /// Bytes from there on that matrices have.
+    used: AtomicUsize,
+}
 
 /// What is smaller than this is no matter.
 const SMALL: usize = 64 << 10;
@@ -42,7 +50,8 @@ const CHUNK: usize = 32 << 20;
 
 /// Beyond this, pages of 2 MiB are asked for: with fewer pages to look up, whole matrices are read
 /// 5 to 10 % faster. Up to this, the start counts for more: on a virtual machine that has given its
-/// free memory back, large pages take up to four times as long to come as small ones.
+/// free memory back, large pages take up to four times as long to come as small ones. There small ones
+/// are put together later.
 #[cfg(target_os = "linux")]
 const SMALL_PAGES: usize = 320 << 20;
 
@@ -54,33 +63,45 @@ static TAKEN: AtomicUsize = AtomicUsize::new(0);
 static FILLING: Mutex<(Weak<Chunk>, usize)> = Mutex::new((Weak::new(), 0));
 
 impl Chunk {
-    /// A chunk with so many bytes from its first whole huge page on, and where that is.
-    fn new(bytes: usize) -> Option<(Arc<Self>, usize)> {
+    /// A chunk with so many bytes from its first whole huge page on.
+    fn new(bytes: usize) -> Option<Arc<Self>> {
         let pages = memmap2::MmapMut::map_anon(bytes + HUGE_PAGE).ok()?;
+        let start = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
         #[cfg(target_os = "linux")]
-        if TAKEN.fetch_add(bytes, Relaxed) + bytes > SMALL_PAGES {
+        let small = TAKEN.fetch_add(bytes, Relaxed) + bytes <= SMALL_PAGES;
+        #[cfg(target_os = "linux")]
+        if !small {
             // What is only advice may fail.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
-        let pages = memmap2::MmapRaw::from(pages);
-        let start = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE);
-        Some((Arc::new(Self(pages)), start))
+        let used = AtomicUsize::new(0);
+        let chunk = Arc::new(Self { pages: pages.into(), start, used });
+        #[cfg(target_os = "linux")]
+        if small {
+            collapse::later(&chunk);
+        }
+        Some(chunk)
     }
 
     /// So many bytes that nobody else has, all zero.
     fn part(bytes: usize) -> Option<Held> {
         if bytes > CHUNK / 2 {
-            let (chunk, start) = Self::new(bytes)?;
+            let chunk = Self::new(bytes)?;
+            chunk.used.store(bytes, Relaxed);
+            let start = chunk.start;
             return Some(Held::Part(chunk, start));
         }
         let mut filling = FILLING.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut chunk, mut at) = match filling.0.upgrade() {
+        let fits = |chunk: &Arc<Self>| filling.1 + bytes <= chunk.pages.len();
+        let (chunk, at) = match filling.0.upgrade().filter(fits) {
             Some(chunk) => (chunk, filling.1),
-            None => Self::new(CHUNK)?,
+            None => {
+                let chunk = Self::new(CHUNK)?;
+                let start = chunk.start;
+                (chunk, start)
+            }
         };
-        if at + bytes > chunk.0.len() {
-            (chunk, at) = Self::new(CHUNK)?;
-        }
+        chunk.used.store(at + bytes - chunk.start, Relaxed);
         *filling = (Arc::downgrade(&chunk), at + bytes);
         Some(Held::Part(chunk, at))
     }
@@ -97,7 +118,7 @@ impl Buffer {
         match &self.held {
             Held::Lines(lines) => lines.as_ptr().cast(),
             // SAFETY: the part lies within the chunk.
-            Held::Part(chunk, at) => unsafe { chunk.0.as_ptr().add(*at) },
+            Held::Part(chunk, at) => unsafe { chunk.pages.as_ptr().add(*at) },
         }
     }
 
@@ -105,7 +126,7 @@ impl Buffer {
         match &mut self.held {
             Held::Lines(lines) => lines.as_mut_ptr().cast(),
             // SAFETY: as above; no other buffer has this part.
-            Held::Part(chunk, at) => unsafe { chunk.0.as_mut_ptr().add(*at) },
+            Held::Part(chunk, at) => unsafe { chunk.pages.as_mut_ptr().add(*at) },
         }
     }
 
