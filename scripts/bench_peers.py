@@ -310,10 +310,11 @@ def table(report):
     return "\n".join(lines)
 
 
-def speed_block():
-    """README's table for processors like this one."""
+def block(name):
+    """README's table of that name for processors like this one."""
     flags = Path("/proc/cpuinfo").read_text()
-    return "speed" if "amx_bf16" in flags else "speed-avx512" if "avx512_vnni" in flags else "speed-other"
+    kind = "" if "amx_bf16" in flags else "-avx512" if "avx512_vnni" in flags else "-other"
+    return name + kind
 
 
 def into_readme(name, content):
@@ -406,7 +407,7 @@ def main():
     if output.exists() and not args.fresh:
         report = json.loads(output.read_text())
     if args.readme:
-        return into_readme(speed_block(), table(report))
+        return into_readme(block("speed"), table(report))
     PEERS.mkdir(parents=True, exist_ok=True)
     words = [word.strip() for word in args.rows.split(",") if word.strip()]
     wanted = rows()

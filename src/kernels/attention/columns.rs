@@ -33,7 +33,7 @@ impl Rows {
                         _mm_maskz_loadu_epi8(mask, row.cast::<i8>().wrapping_add(vector * 16));
                     let numbers = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
                     // Of a group that is all behind the row there is no scale.
-                    let group = vector.min(width.div_ceil(16) - 1) * 16 / CODE_GROUP;
+                    let group = vector.min(width.div_ceil(16).max(1) - 1) * 16 / CODE_GROUP;
                     let scale = CODE_SCALES[usize::from(*row.add(width + group))];
                     _mm512_maskz_mul_ps(mask, numbers, _mm512_set1_ps(scale))
                 }
