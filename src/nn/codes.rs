@@ -23,7 +23,7 @@ pub(crate) fn encode(x: &Tensor) -> Result<Tensor> {
     // A byte knows no sign: −1 is 255, as in two's complement.
     let codes = (&codes + (codes.lt(0f32)?.to_dtype(DType::F32)? * 256.0)?)?;
     // Infinities and what is no number become NaN, which equals nothing.
-    let odd = (&groups - &groups)?.sum_keepdim(4)?;
+    let odd = (&groups * 0.0)?.sum_keepdim(4)?;
     let none = Tensor::full(f32::from(CODE_NONE), steps.shape(), x.device())?;
     let steps = odd.eq(&odd)?.where_cond(&steps, &none)?;
     let codes = codes.flatten_from(3)?.narrow(3, 0, numbers)?;

@@ -8,6 +8,13 @@ use super::{Lanes, dot_bf16, store_bf16};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512<const BF16: bool = false>;
 
+/// The bits as bf16.
+#[inline(always)]
+fn halves(a: __m512i) -> __m512bh {
+    // SAFETY: both types are 64 bytes, of which any are valid.
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(a) }
+}
+
 /// Which of 32 halves goes where, so that i and 16 + i stand side by side.
 static SIDE_BY_SIDE: [u16; 32] = {
     let mut order = [0; 32];
@@ -224,14 +231,14 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     unsafe fn dot_bf16(acc: __m512, w: __m512i, x: __m512i) -> __m512 {
         if BF16 {
-            return _mm512_dpbf16_ps(acc, std::mem::transmute(w), std::mem::transmute(x));
+            return _mm512_dpbf16_ps(acc, halves(w), halves(x));
         }
         dot_bf16::<Self>(acc, w, x)
     }
     #[inline(always)]
     unsafe fn store_bf16(to: *mut u8, a: __m512, b: __m512) {
         if BF16 {
-            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(b, a));
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(b, a));
             _mm512_storeu_si512(to.cast(), both);
             return;
         }
