@@ -110,13 +110,12 @@ fn few_rows(weights: &[&Packed]) -> usize {
 
 fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     if x.len() / k <= few_rows(weights) {
-        few(x, k, weights, outs, |isa, parts, input, tiles| {
+        return few(x, k, weights, outs, |isa, parts, input, tiles| {
             each_part(parts, tiles, Part::tiles, |part, tiles| {
                 // SAFETY: `isa` is the processor's; parts, inputs and outputs have the sizes they say.
                 unsafe { few::products(isa, part, input, tiles) }
             })
         });
-        return;
     }
     let isa = Isa::current();
     stream::count(weights.iter().map(|w| w.bytes()).sum());

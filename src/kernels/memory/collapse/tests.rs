@@ -1,3 +1,5 @@
+//! Whether pages keep what they hold. That they become large ones is the system's affair.
+
 use super::super::{Buffer, Held};
 use super::put_together;
 
