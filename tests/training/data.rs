@@ -97,7 +97,8 @@ fn rounded_products_are_near_the_exact_ones() {
         let near = |a: &Tensor, b: &Tensor, what: &str| {
             let apart = norm(&(a - b).unwrap()) / norm(b);
             assert!(apart < 8e-3, "{what} of {rows} rows, {input} to {out}: {apart}");
-            assert!(apart > 0.0, "{what}: nothing was rounded");
+            // Who has no tiles may round, and does not.
+            assert!(apart > 0.0 || Isa::current() < Isa::Amx, "{what}: nothing was rounded");
         };
         near(&y, &plain, "the product");
         for (var, what) in [(&x, "the input's gradient"), (&weight, "the weight's gradient")] {
