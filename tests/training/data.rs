@@ -1,6 +1,6 @@
 //! From documents to rows: nothing is lost, prompts are not learned, and orders repeat.
 
-use taper::kernels::{IGNORED, linear, rounded};
+use taper::kernels::{IGNORED, Isa, linear, rounded};
 use taper::text::Tokenizer;
 use taper::train::{Corpus, Document, Order};
 
