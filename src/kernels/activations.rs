@@ -4,30 +4,39 @@
 use super::format::GROUP;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
+use super::memory::{Lent, lent};
 
 /// Rows of f32, padded with zeros to whole groups.
 pub(super) struct Rows<'a> {
-    padded: Vec<f32>,
+    padded: Option<Lent>,
     plain: &'a [f32],
     /// Columns, padding included.
     pub(super) width: usize,
+    count: usize,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn new(x: &'a [f32], k: usize, groups: usize) -> Self {
-        let width = groups * GROUP;
-        let mut padded = Vec::new();
-        if width != k {
-            padded.resize(x.len() / k * width, 0.0);
-            for (to, from) in padded.chunks_exact_mut(width).zip(x.chunks_exact(k)) {
-                to[..k].copy_from_slice(from);
+        let (width, count) = (groups * GROUP, x.len() / k);
+        let padded = (width != k).then(|| {
+            let mut room = lent(count * width * 4);
+            for (row, from) in x.chunks_exact(k).enumerate() {
+                // SAFETY: there is room for so many rows, and each is written whole.
+                unsafe {
+                    let to = room.as_mut_ptr().cast::<f32>().add(row * width);
+                    to.copy_from_nonoverlapping(from.as_ptr(), k);
+                    to.add(k).write_bytes(0, width - k);
+                }
             }
-        }
-        Self { padded, plain: x, width }
+            room
+        });
+        Self { padded, plain: x, width, count }
     }
 
     pub(super) fn as_slice(&self) -> &[f32] {
-        if self.padded.is_empty() { self.plain } else { &self.padded }
+        let Some(padded) = &self.padded else { return self.plain };
+        // SAFETY: `new` has written as many numbers.
+        unsafe { std::slice::from_raw_parts(padded.as_ptr().cast(), self.count * self.width) }
     }
 }
 
@@ -35,9 +44,9 @@ impl<'a> Rows<'a> {
 /// finds what a cluster of rows has of a group side by side.
 #[derive(Default)]
 pub(super) struct Quantised {
-    pub(super) codes: Vec<i8>,
-    pub(super) d: Vec<f32>,
-    pub(super) sums: Vec<Sums>,
+    /// Null pointers where there is nothing.
+    pub(super) places: Places,
+    held: Option<Lent>,
 }
 
 /// What products take of a group besides its codes.
@@ -54,35 +63,45 @@ pub(super) struct Sums {
 impl Quantised {
     /// Room for so many rows.
     pub(super) fn new(rows: usize, groups: usize) -> Self {
-        let n = rows * groups;
-        Self { codes: vec![0; n * GROUP], d: vec![0.0; n], sums: vec![Sums::default(); n] }
+        let groups = rows * groups;
+        let mut held = lent(groups * (GROUP + size_of::<Sums>() + size_of::<f32>()));
+        let codes: *mut i8 = held.as_mut_ptr().cast();
+        let sums: *mut Sums = codes.wrapping_add(groups * GROUP).cast();
+        let d = sums.wrapping_add(groups).cast();
+        Self { places: Places { codes, d, sums }, held: Some(held) }
     }
 
     /// The rows of `x` as one cluster.
     pub(super) fn cluster(isa: Isa, x: &[f32], rows: usize) -> Self {
-        let mut this = Self::new(rows, x.len() / rows / GROUP);
-        let places = this.places();
+        let this = Self::new(rows, x.len() / rows / GROUP);
         // SAFETY: the room is made for so many rows.
-        unsafe { quantise(isa, x, rows, &places) };
+        unsafe { quantise(isa, x, rows, &this.places) };
         this
     }
 
-    pub(super) fn places(&mut self) -> Places {
-        let Self { codes, d, sums } = self;
-        Places { codes: codes.as_mut_ptr(), d: d.as_mut_ptr(), sums: sums.as_mut_ptr() }
+    /// Is there nothing?
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_none()
     }
 }
 
-/// [`Quantised`] that is being written.
+/// Where the parts of a [`Quantised`] are.
 #[derive(Clone, Copy)]
 pub(super) struct Places {
-    codes: *mut i8,
-    d: *mut f32,
-    sums: *mut Sums,
+    pub(super) codes: *mut i8,
+    pub(super) d: *mut f32,
+    pub(super) sums: *mut Sums,
 }
 
-// SAFETY: threads write different clusters.
+// SAFETY: threads write different clusters, and read when all are written.
 unsafe impl Sync for Places {}
+
+impl Default for Places {
+    fn default() -> Self {
+        let nowhere = std::ptr::null_mut();
+        Self { codes: nowhere, d: nowhere.cast(), sums: nowhere.cast() }
+    }
+}
 
 impl Places {
     /// From the group `group` on.

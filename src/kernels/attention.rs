@@ -9,9 +9,11 @@ mod codes;
 #[cfg(target_arch = "x86_64")]
 mod columns;
 mod few;
+mod join;
 mod one;
 mod pairs;
 mod rows;
+mod slots;
 mod softmax;
 mod tiled;
 
@@ -22,6 +24,7 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 use super::grad;
 pub use codes::{CODE_GROUP, CODE_MAX, CODE_NONE, CODE_ONE, CODE_SCALES, CODE_STEPS};
 pub use codes::{coded_width, encode};
+pub use slots::{Slots, attend_row};
 
 use super::isa::Isa;
 use super::memory::{filled, with_slice};
@@ -122,7 +125,24 @@ struct Task<'a> {
 // SAFETY: what the pointers lead to is only read.
 unsafe impl Sync for Task<'_> {}
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    /// Of views on queries, keys and values, and how many there are of what: batch, heads, kv_heads,
+    /// seq, keys, head_dim.
+    fn new(
+        [q, k, v]: [View; 3],
+        [batch, heads, kv_heads, seq, keys, head_dim]: [usize; 6],
+        how: &Attending<'a>,
+        sinks: Option<&'a [f32]>,
+    ) -> Self {
+        let (scale, softcap) = (how.scale as f32, how.softcap.map(|cap| cap as f32));
+        let Attending { slopes, window, padding, rounds, .. } = *how;
+        #[rustfmt::skip]
+        return Self {
+            q, k, v, batch, heads, kv_heads, seq, keys, head_dim,
+            scale, softcap, slopes, sinks, window, padding, rounds,
+        };
+    }
+
     /// Query heads of a key head.
     fn group(&self) -> usize {
         self.heads / self.kv_heads
@@ -201,13 +221,7 @@ fn run(
     let guards = [q, k, v].map(|x| x.storage_and_layout());
     let views = guards.each_ref().map(|(data, layout)| view(data, layout));
     let [Some(q), Some(k), Some(v)] = views else { return Ok(None) };
-    let (scale, softcap) = (how.scale as f32, how.softcap.map(|cap| cap as f32));
-    let Attending { slopes, window, padding, rounds, .. } = *how;
-    #[rustfmt::skip]
-    let task = Task {
-        q, k, v, batch, heads, kv_heads, seq, keys, head_dim,
-        scale, softcap, slopes, sinks, window, padding, rounds,
-    };
+    let task = Task::new([q, k, v], [batch, heads, kv_heads, seq, keys, head_dim], how, sinks);
     // SAFETY: the views' shapes fit each other; either way writes every number.
     let out = unsafe {
         filled((batch, seq, heads, head_dim), |to| match seq {

@@ -26,12 +26,60 @@ pub fn activate_times(a: &Tensor, b: &Tensor, activation: Activation) -> Result<
     piecewise(a, b, |a, b, to| unsafe { times(isa, a, b, activation, to) })
 }
 
-/// `activation(x)`, elementwise, where a gradient is wanted.
+/// `activation(x)`, elementwise.
 ///
 /// # Errors
-/// The operation's own.
+/// The tensor's own.
 pub fn activate(x: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
-    if x.track_op() { grad::activate(x, activation) } else { Ok(None) }
+    if x.track_op() {
+        return grad::activate(x, activation);
+    }
+    if !plain(x) {
+        return Ok(None);
+    }
+    let isa = Isa::current();
+    // SAFETY: a piece is written whole.
+    piecewise(x, x, |x, _, to| unsafe { activated(isa, x, activation, to) })
+}
+
+/// The same of numbers in a slice.
+pub fn activate_row(x: &[f32], activation: Activation, to: &mut [f32]) -> Option<()> {
+    let fits = x.len() == to.len() && super::offering();
+    // SAFETY: as many numbers are written.
+    fits.then(|| unsafe { activated(Isa::current(), x, activation, to.as_mut_ptr()) })
+}
+
+/// [`activate_times`] of numbers in slices.
+pub fn activate_times_row(
+    a: &[f32],
+    b: &[f32],
+    activation: Activation,
+    to: &mut [f32],
+) -> Option<()> {
+    let fits = a.len() == b.len() && a.len() == to.len() && super::offering();
+    // SAFETY: as many numbers are written.
+    fits.then(|| unsafe { times(Isa::current(), a, b, activation, to.as_mut_ptr()) })
+}
+
+/// Adds row `row` of `table`, (rows, n) or (n), to numbers in a slice, (n).
+pub fn add_row(x: &mut [f32], table: &Tensor, row: usize) -> Option<()> {
+    let n = x.len();
+    if !plain(table) || table.dims().last() != Some(&n) {
+        return None;
+    }
+    with_slice(table, |table| {
+        for (x, y) in x.iter_mut().zip(table.get(row * n..(row + 1) * n)?) {
+            *x += y;
+        }
+        Some(())
+    })
+    .flatten()
+}
+
+/// Copies the numbers of `x` into a slice as long.
+pub fn copy_row(x: &Tensor, to: &mut [f32]) -> Option<()> {
+    let fits = plain(x) && x.elem_count() == to.len();
+    if fits { with_slice(x, |x| to.copy_from_slice(x)) } else { None }
 }
 
 /// `a + b`, where there is enough of it to be shared.
@@ -109,6 +157,25 @@ unsafe fn times_of<L: Lanes>(a: &[f32], b: &[f32], activation: Activation, to: *
         y[..rest].copy_from_slice(&b[whole..]);
         vector_times::<L>(x.as_ptr(), y.as_ptr(), activation, z.as_mut_ptr());
         to.add(whole).copy_from_nonoverlapping(z.as_ptr(), rest);
+    }
+}
+
+per_isa! {
+    /// Writes as many numbers as `x` has.
+    fn activated(x: &[f32], activation: Activation, to: *mut f32) = activated_of
+}
+
+#[inline(always)]
+unsafe fn activated_of<L: Lanes>(x: &[f32], activation: Activation, to: *mut f32) {
+    let whole = x.len() / 16 * 16;
+    // SAFETY: whole vectors lie within the slice, and `to` has room for as many numbers.
+    unsafe {
+        for i in (0..whole).step_by(16) {
+            L::store(to.add(i), unary::activate::<L>(activation, L::load(x.as_ptr().add(i))));
+        }
+        let rest = x.len() - whole;
+        let last = L::load_first(x.as_ptr().add(whole), rest, 0.0);
+        L::store_first(to.add(whole), rest, unary::activate::<L>(activation, last));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::activations::Sums;
+use super::activations::{Places, Sums};
 use super::dots::dots;
 use super::format::{Format, ROWS};
 use super::lanes::{Lanes, per_isa};
@@ -45,6 +45,13 @@ pub(super) struct Input {
     pub(super) d: *const f32,
     /// (groups, rows)
     pub(super) sums: *const Sums,
+}
+
+impl Input {
+    pub(super) fn new(rows: usize, x: *const f32, codes: &Places) -> Self {
+        let &Places { codes, d, sums } = codes;
+        Self { rows, x, codes, d, sums }
+    }
 }
 
 // SAFETY: what the pointers point at is only read, except `out`, of which each thread writes its

@@ -44,12 +44,12 @@ impl Clusters {
         let mine = |weight: &&&Packed| serves(isa, weight);
         let coded = weights.iter().filter(mine).any(|w| w.format.is_quantised());
         let bf16 = weights.iter().filter(mine).any(|w| w.format == Format::Bf16);
-        let mut codes = if coded { Quantised::new(rows, groups) } else { Quantised::default() };
+        let codes = if coded { Quantised::new(rows, groups) } else { Quantised::default() };
         let mut rounded = bf16.then(|| lent(rows * width * 2));
         if !coded && !bf16 {
             return Self { rows, groups, codes, rounded };
         }
-        let places = codes.places();
+        let places = codes.places;
         let halves = Shared(rounded.as_mut().map_or(std::ptr::null_mut(), Lent::as_mut_ptr));
         share(count(rows), 2, |range| {
             for index in range {
@@ -74,7 +74,7 @@ impl Clusters {
         match part.format {
             Format::F32 => false,
             Format::Bf16 => self.rounded.is_some(),
-            _ => !self.codes.d.is_empty(),
+            _ => !self.codes.is_empty(),
         }
     }
 }
@@ -165,10 +165,7 @@ unsafe fn of_cluster<L: Lanes, const M: usize, const R: usize, const S: usize>(
         let part = Part { out: part.out.add(row * part.n), ..*part };
         let tile_at = |s: usize| part.tiles.add((tile + s) * part.tile_bytes);
         if part.format != Format::Bf16 {
-            let Quantised { codes, d, sums } = &left.codes;
-            let (codes, d, sums) = (codes.as_ptr(), d.as_ptr(), sums.as_ptr());
-            let (codes, d, sums) = (codes.add(at * GROUP), d.add(at), sums.add(at));
-            let input = Input { rows: M, x: std::ptr::null(), codes, d, sums };
+            let input = Input::new(M, std::ptr::null(), &left.codes.places.at(at));
             let [sums] = coded::<L, M, 1>(part.format, [tile_at(0)], &input, left.groups);
             write::<L, M>(&part, tile, sums);
             return M;

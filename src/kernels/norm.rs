@@ -71,6 +71,33 @@ fn normed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Resul
     .transpose()
 }
 
+/// The norm of rows in a slice, as [`rms_norm`] has it, or with a bias as [`layer_norm`]; nothing is
+/// taken from the allocator.
+pub fn norm_row(
+    x: &[f32],
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f64,
+    to: &mut [f32],
+) -> Option<()> {
+    let fits = |y: &Tensor| plain(y) && y.rank() == 1;
+    if !fits(weight) || !bias.is_none_or(fits) || x.len() != to.len() {
+        return None;
+    }
+    let mut run = |weight: &[f32], bias: Option<&[f32]>| {
+        let width = weight.len();
+        let whole = width > 0 && x.len().is_multiple_of(width);
+        let fits = whole && bias.is_none_or(|bias| bias.len() == width);
+        // SAFETY: `to` is as long as `x`, which is whole rows.
+        fits.then(|| unsafe { norm(Isa::current(), x, weight, bias, eps as f32, to.as_mut_ptr()) })
+    };
+    with_slice(weight, |weight| match bias {
+        None => run(weight, None),
+        Some(bias) => with_slice(bias, |bias| run(weight, Some(bias))).flatten(),
+    })
+    .flatten()
+}
+
 per_isa! {
     /// Writes as many numbers as `x` has; with a bias, the mean is taken off before.
     fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, to: *mut f32) = norm_of

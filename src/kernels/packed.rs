@@ -81,6 +81,12 @@ impl Packed {
         }
     }
 
+    /// The row `id` as f32, (k).
+    pub fn row(&self, id: u32, out: &mut [f32]) -> Option<()> {
+        let fits = (id as usize) < self.n && out.len() == self.k;
+        fits.then(|| self.read_row(id as usize, out))
+    }
+
     /// The matrix as a tensor (n, k) in f32: what it stands for, and the plain path's.
     ///
     /// # Errors

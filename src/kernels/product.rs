@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 
-use super::activations::{Quantised, Rows};
+use super::activations::Rows;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::few::{self, Input, Part};
+use super::few::{self, Part};
 use super::format::Format;
 use super::isa::Isa;
 #[cfg(target_arch = "x86_64")]
@@ -16,10 +16,14 @@ use super::many;
 use super::memory::{filled, plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
-use super::pool::{share, sweep};
+use super::pool::share;
 use super::stream;
 use super::unary::Activation;
 use crate::error::Result;
+
+mod row;
+use row::{few_gated, few_products};
+pub use row::{gated_row, products_row};
 
 /// `x·Wᵀ` for each of several matrices with the same number of columns.
 ///
@@ -67,10 +71,7 @@ pub fn gated(
     let mut out: Vec<f32> = Vec::with_capacity(rows * gate.n);
     let to = out.as_mut_ptr();
     let ran = with_slice(&x, |x| {
-        few(x, k, &weights, &[to, to], |isa, parts, input, tiles| {
-            // SAFETY: as in `run_few`.
-            unsafe { few::gated(isa, &parts[0], &parts[1], activation, input, tiles) }
-        });
+        few_gated(x, k, [gate, up], activation, to);
     });
     if ran.is_none() {
         return Ok(None);
@@ -110,12 +111,7 @@ fn few_rows(weights: &[&Packed]) -> usize {
 
 fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     if x.len() / k <= few_rows(weights) {
-        return few(x, k, weights, outs, |isa, parts, input, tiles| {
-            each_part(parts, tiles, Part::tiles, |part, tiles| {
-                // SAFETY: `isa` is the processor's; parts, inputs and outputs have the sizes they say.
-                unsafe { few::products(isa, part, input, tiles) }
-            })
-        });
+        return few_products(x, k, weights, outs);
     }
     let isa = Isa::current();
     stream::count(weights.iter().map(|w| w.bytes()).sum());
@@ -223,52 +219,6 @@ fn through_tiles(
     });
     on_tiles(&[part(down, out)], &hidden);
 }
-
-/// Runs `work` over the tiles of all matrices, for up to four rows at a time. Where the outputs
-/// are one (a gated pair), tiles are counted once.
-fn few(
-    x: &[f32],
-    k: usize,
-    weights: &[&Packed],
-    outs: &[*mut f32],
-    work: impl Fn(Isa, &[Part], &Input, Range<usize>) + Sync,
-) {
-    let (isa, groups) = (Isa::current(), weights[0].groups);
-    let paired = outs.len() == 2 && outs[0] == outs[1];
-    let tiles: usize =
-        weights.iter().take(if paired { 1 } else { usize::MAX }).map(|w| w.tiles()).sum();
-    let bytes: usize = weights.iter().map(|w| w.bytes()).sum();
-    for (i, x) in x.chunks(few::MOST * k).enumerate() {
-        stream::count(bytes);
-        let rows = Rows::new(x, k, groups);
-        let quantised = match weights.iter().any(|w| w.format.is_quantised()) {
-            true => Quantised::cluster(isa, rows.as_slice(), x.len() / k),
-            false => Quantised::default(),
-        };
-        let input = Input {
-            rows: x.len() / k,
-            x: rows.as_slice().as_ptr(),
-            codes: quantised.codes.as_ptr(),
-            d: quantised.d.as_ptr(),
-            sums: quantised.sums.as_ptr(),
-        };
-        let parts: Vec<Part> = weights
-            .iter()
-            .zip(outs)
-            // SAFETY: each matrix's outputs have room for all rows.
-            .map(|(w, out)| part(w, unsafe { out.add(i * few::MOST * w.n) }))
-            .collect();
-        let work = |tiles: Range<usize>| work(isa, &parts, &input, tiles);
-        // What takes a few microseconds is not worth a second thread.
-        match bytes / SERIAL_BYTES {
-            0 => work(0..tiles),
-            _ => sweep(tiles, work),
-        }
-    }
-}
-
-/// Bytes of weights that a thread streams in a few microseconds.
-const SERIAL_BYTES: usize = 64 << 10;
 
 fn part(weight: &Packed, out: *mut f32) -> Part {
     Part {

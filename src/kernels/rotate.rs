@@ -65,6 +65,40 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Resu
     with_slice(cos, |cos| with_slice(sin, |sin| run(cos, sin))).flatten().transpose()
 }
 
+/// The heads of one row, (heads, head_dim), turned by row `position` of the tables; nothing is taken
+/// from the allocator.
+pub fn rotate_row(
+    x: &[f32],
+    head_dim: usize,
+    (cos, sin): (&Tensor, &Tensor),
+    position: usize,
+    interleaved: bool,
+    to: &mut [f32],
+) -> Option<()> {
+    let (rows, width) = cos.dims2().ok()?;
+    let heads = x.len().checked_div(head_dim)?;
+    let fits = heads * head_dim == x.len() && to.len() == x.len() && position < rows;
+    let fits = fits && cos.dims() == sin.dims() && 0 < width && 2 * width <= head_dim;
+    if !fits || !plain(cos) || !plain(sin) {
+        return None;
+    }
+    let mut run = |cos: &[f32], sin: &[f32]| {
+        let turn = Turn {
+            x: x.as_ptr(),
+            steps: [0, head_dim, 0],
+            shape: [heads, 1, head_dim],
+            cos: cos[position * width..].as_ptr(),
+            sin: sin[position * width..].as_ptr(),
+            width,
+            shared: true,
+            interleaved,
+        };
+        // SAFETY: there are so many heads, a row of angles, and as much room.
+        unsafe { turn_rows(Isa::current(), &turn, 0..heads, to.as_mut_ptr()) };
+    };
+    with_slice(cos, |cos| with_slice(sin, |sin| run(cos, sin))).flatten()
+}
+
 /// Rows to be turned.
 pub(super) struct Turn {
     pub(super) x: *const f32,

@@ -1,6 +1,10 @@
 //! Multi-head attention: project, split into heads, place, attend, merge, project. This is the file
 //! to read; the definition of `attend` is in `attend.rs`.
 
+mod token;
+
+pub(super) use token::Room;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -137,26 +141,30 @@ impl Attention {
         v: &Tensor,
         step: &Step<'_>,
     ) -> Result<Option<Tensor>> {
-        let slopes = match &self.place {
-            Place::Alibi(alibi) => match alibi.slopes() {
-                Some(slopes) => Some(slopes),
-                None => return Ok(None), // a staircase
-            },
-            Place::Rotary(_) | Place::Nowhere => None,
-        };
         if step.listener.hears(Site::Scores) || step.listener.hears(Site::Pattern) {
             return Ok(None);
         }
-        let how = kernels::Attending {
+        match self.attending(step.masks.padding()) {
+            Some(how) => kernels::attend(q, k, v, &how),
+            None => Ok(None),
+        }
+    }
+
+    /// What the kernels are to do; `None` where they cannot.
+    fn attending<'a>(&'a self, padding: &'a [usize]) -> Option<kernels::Attending<'a>> {
+        let slopes = match &self.place {
+            Place::Alibi(alibi) => Some(alibi.slopes()?), // there are none of a staircase
+            Place::Rotary(_) | Place::Nowhere => None,
+        };
+        Some(kernels::Attending {
             scale: self.spec.scale,
             softcap: self.spec.softcap,
             slopes,
             sinks: self.sinks.as_ref(),
             window: self.spec.window,
-            padding: step.masks.padding(),
+            padding,
             rounds: self.query.rounds(),
-        };
-        kernels::attend(q, k, v, &how)
+        })
     }
 
     /// The scores and weights of some queries once more, see [`Rows`].

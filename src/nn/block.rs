@@ -7,6 +7,7 @@ use super::feed_forward::FeedForward;
 use super::norm::Norm;
 use super::probe::Site;
 use super::step::Step;
+use super::token::{Scratch, Token};
 use crate::error::Result;
 use crate::kernels;
 use crate::spec::{Layer, Wiring};
@@ -114,6 +115,49 @@ impl Block {
         step.listener.see(Site::ResidPost, x)
     }
 
+    /// [`Block::forward`] of one token, whose numbers `scratch` holds, where the kernels have every step.
+    pub(super) fn token(
+        &self,
+        layer: usize,
+        token: &mut Token<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let Scratch { x, input, branch: [branch, other], heads, hidden } = scratch;
+        let scale = self.residual_scale;
+        match &self.norms {
+            Norms::Sequential { attention, mlp } => {
+                let read = attention.enter_token(x, input)?;
+                self.attention.token(read, layer, token, heads, branch)?;
+                attention.leave_token(branch, other)?;
+                join_token(x, branch, scale);
+                self.mlp.token(mlp.enter_token(x, input)?, hidden, branch)?;
+                mlp.leave_token(branch, other)?;
+                join_token(x, branch, scale);
+            }
+            Norms::Stream { attention, mlp } => {
+                norm_token(&attention.before, x, other)?;
+                self.attention.token(x, layer, token, heads, branch)?;
+                join_token(x, branch, scale);
+                attention.leave_token(x, other)?;
+                norm_token(&mlp.before, x, other)?;
+                self.mlp.token(x, hidden, branch)?;
+                join_token(x, branch, scale);
+                mlp.leave_token(x, other)?;
+            }
+            Norms::Parallel { attention, mlp } => {
+                attention.token(x, input)?;
+                self.attention.token(input, layer, token, heads, branch)?;
+                if let Some(norm) = mlp {
+                    norm.token(x, input)?;
+                }
+                self.mlp.token(input, hidden, other)?;
+                join_token(x, branch, scale);
+                join_token(x, other, scale);
+            }
+        }
+        Some(())
+    }
+
     pub(super) fn attention(&self) -> &Attention {
         &self.attention
     }
@@ -152,6 +196,21 @@ fn join(x: Tensor, branch: Tensor) -> Result<Tensor> {
     }
 }
 
+/// The residual stream with a token's branch added, and its factor where there is one.
+fn join_token(x: &mut [f32], branch: &[f32], scale: f64) {
+    let scale = scale as f32;
+    x.iter_mut().zip(branch).for_each(|(x, branch)| *x += branch * scale);
+}
+
+/// `x` becomes its norm, where there is one; what `other` holds then is of no use.
+fn norm_token(norm: &Option<Norm>, x: &mut Vec<f32>, other: &mut Vec<f32>) -> Option<()> {
+    if let Some(norm) = norm {
+        norm.token(x, other)?;
+        std::mem::swap(x, other);
+    }
+    Some(())
+}
+
 impl Norms {
     fn load(spec: &Layer, dim: usize, layer: usize, weights: &Weights<'_>) -> Result<Self> {
         let norm = |param| Norm::load(weights, param, Some(layer), spec.norm, dim);
@@ -182,6 +241,18 @@ impl Norms {
 impl Around {
     fn enter(&self, x: &Tensor) -> Result<Tensor> {
         self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
+    }
+
+    /// [`Around::enter`] of one token, through `to` where there is a norm.
+    fn enter_token<'a>(&self, x: &'a [f32], to: &'a mut [f32]) -> Option<&'a [f32]> {
+        let Some(norm) = &self.before else { return Some(x) };
+        norm.token(x, to)?;
+        Some(to)
+    }
+
+    /// [`Around::leave`] of one token, in place.
+    fn leave_token(&self, x: &mut Vec<f32>, other: &mut Vec<f32>) -> Option<()> {
+        norm_token(&self.after, x, other)
     }
 
     fn leave(&self, x: Tensor) -> Result<Tensor> {

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::codes;
 use super::grown::Grown;
+use super::token::{Token, Way};
 use crate::error::{Error, Result};
 use crate::kernels;
 use crate::spec::Spec;
@@ -23,11 +24,13 @@ pub struct Cache {
     reserved: usize,
     expected: usize,
     dtype: Option<DType>,
+    way: Way,
 }
 
 /// One tensor for all layers, so that a long cache is made of few large pages of memory.
 #[derive(Debug)]
 struct Room {
+    all: Tensor,
     layers: Vec<[Tensor; 2]>, // keys and values, each (batch, kv_heads, capacity, head_dim or its codes)
     capacity: usize,
     dtype: DType,
@@ -56,7 +59,7 @@ impl Room {
             Ok(numbers.reshape((batch, layer[0], capacity, width(layer[1])))?)
         };
         let layers = widths.iter().map(|layer| Ok([part(layer)?, part(layer)?]));
-        Ok(Self { layers: layers.collect::<Result<_>>()?, capacity, dtype })
+        Ok(Self { layers: layers.collect::<Result<_>>()?, all, capacity, dtype })
     }
 
     /// Takes over the first `len` slots of `old`, or of those of its rows that `rows` names.
@@ -87,6 +90,7 @@ impl Cache {
             reserved: reserve,
             expected: 0,
             dtype: None,
+            way: Way::default(),
         }
     }
 
@@ -176,7 +180,7 @@ impl Cache {
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let (len, total) = (self.len, self.len + k.dim(2)?);
-        self.ensure(total, self.dtype.unwrap_or(k.dtype()), k.device())?;
+        self.ensure(total, k)?;
         let Some(room) = &self.room else { return Ok((k.clone(), v.clone())) };
         let [keys, values] = &room.layers[layer];
         for (new, to) in [(k, keys), (v, values)] {
@@ -199,8 +203,25 @@ impl Cache {
         self.expected = self.expected.max(len);
     }
 
-    /// Room for `total` slots. Where it cannot be had, what is held stays.
-    fn ensure(&mut self, total: usize, dtype: DType, device: &Device) -> Result<()> {
+    /// The way of single tokens, which is to be put back.
+    pub(super) fn take_way(&mut self) -> Way {
+        std::mem::take(&mut self.way)
+    }
+
+    /// Puts it back.
+    pub(super) fn put_way(&mut self, way: Way) {
+        self.way = way;
+    }
+
+    /// What a token after those held needs, where there is room for it.
+    pub(super) fn token(&mut self) -> Option<Token<'_>> {
+        let Room { all, layers, .. } = self.room.as_mut()?;
+        Some(Token { position: self.len, layers, slots: kernels::Slots::of(all)? })
+    }
+
+    /// Room for `total` slots of keys and values like `x`. Where it cannot be had, what is held stays.
+    pub(super) fn ensure(&mut self, total: usize, x: &Tensor) -> Result<()> {
+        let (dtype, device) = (self.dtype.unwrap_or(x.dtype()), x.device());
         let old = self.room.as_ref();
         if old.is_some_and(|old| old.capacity >= total) {
             return Ok(());

@@ -171,11 +171,15 @@ impl Decoder {
         let seq = ids.dim(1)?;
         let x = self.embedding.forward(ids, &step.positions)?; // (batch, seq, dim)
         let mut x = step.listener.see(Site::Embed, x)?;
-        for (layer, block) in self.blocks.iter().enumerate() {
-            step.listener.enter(Some(layer));
-            x = block.forward(x, step)?;
+        if let Some(through) = self.token(&x, step)? {
+            x = through;
+        } else {
+            for (layer, block) in self.blocks.iter().enumerate() {
+                step.listener.enter(Some(layer));
+                x = block.forward(x, step)?;
+            }
+            step.listener.enter(None);
         }
-        step.listener.enter(None);
         if let Some(cache) = &mut step.cache {
             cache.advance(seq);
         }
@@ -194,6 +198,11 @@ impl Decoder {
     /// The head.
     pub(super) fn unembed(&self, x: &Tensor) -> Result<Tensor> {
         self.head.forward(x)
+    }
+
+    /// Every block, first to last.
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
     /// A layer's attention.

@@ -42,6 +42,19 @@ impl FeedForward {
         })
     }
 
+    /// [`FeedForward::forward`] of one token in a slice, where there are no experts.
+    pub(super) fn token(
+        &self,
+        x: &[f32],
+        scratch: &mut [Vec<f32>; 3],
+        y: &mut [f32],
+    ) -> Option<()> {
+        match self {
+            Self::Dense(mlp) => mlp.token(x, scratch, y),
+            Self::Experts(_) => None,
+        }
+    }
+
     /// # Shapes
     /// (batch, seq, dim) → (batch, seq, dim)
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -96,6 +96,42 @@ impl Linear {
         outs.try_into().map_err(|_| candle_core::Error::Msg("as many outputs".into()).into())
     }
 
+    /// [`Linear::forward`] of one token in a slice, where the weights are packed.
+    ///
+    /// # Shapes
+    /// (in) → (out)
+    pub(super) fn token(&self, x: &[f32], y: &mut [f32]) -> Option<()> {
+        Self::token_all([self], x, [y])
+    }
+
+    /// [`Linear::forward_all`] of one token in a slice, where all weights are packed.
+    ///
+    /// # Shapes
+    /// (in) → (out) each
+    pub(super) fn token_all<const N: usize>(
+        linears: [&Self; N],
+        x: &[f32],
+        mut ys: [&mut [f32]; N],
+    ) -> Option<()> {
+        let first = linears.first()?.as_packed()?;
+        if !linears.iter().all(|linear| linear.as_packed().is_some()) {
+            return None;
+        }
+        let weights = linears.map(|linear| linear.as_packed().unwrap_or(first));
+        kernels::products_row(x, weights, ys.each_mut().map(|y| &mut **y))?;
+        for (linear, y) in linears.into_iter().zip(ys) {
+            if let Some(bias) = &linear.bias {
+                kernels::add_row(y, bias, 0)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Outputs, where the weights are packed.
+    pub(super) fn width(&self) -> Option<usize> {
+        Some(self.as_packed()?.shape().0)
+    }
+
     /// The packed matrix, where it is one and the outputs have no bias.
     pub(crate) fn as_bare_packed(&self) -> Option<&Packed> {
         self.as_packed().filter(|_| self.bias.is_none())

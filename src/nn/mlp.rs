@@ -102,6 +102,40 @@ impl Mlp {
         self.down.forward(&hidden)
     }
 
+    /// [`Mlp::forward`] of one token in a slice, where the kernels have all of it.
+    ///
+    /// # Shapes
+    /// (dim) → (dim)
+    pub(super) fn token(
+        &self,
+        x: &[f32],
+        scratch: &mut [Vec<f32>; 3],
+        y: &mut [f32],
+    ) -> Option<()> {
+        let width = self.up.width()?;
+        let [hidden, gated, up] = scratch.each_mut().map(|room| room.get_mut(..width));
+        let (hidden, gated, up) = (hidden?, gated?, up?);
+        match &self.form {
+            Form::Plain(activation) => {
+                self.up.token(x, up)?;
+                kernels::activate_row(up, activation.fused()?, hidden)?;
+            }
+            Form::Gated(gate, join) => {
+                let activation = join.fused()?;
+                match (gate.as_bare_packed(), self.up.as_bare_packed()) {
+                    (Some(gate), Some(up)) => {
+                        kernels::gated_row(x, [gate, up], activation, hidden)?;
+                    }
+                    _ => {
+                        Linear::token_all([gate, &self.up], x, [&mut *gated, &mut *up])?;
+                        kernels::activate_times_row(gated, up, activation, hidden)?;
+                    }
+                }
+            }
+        }
+        self.down.token(hidden, y)
+    }
+
     /// All of it in one piece, where nobody adds a bias between.
     fn offered(&self, x: &Tensor) -> Result<Option<Tensor>> {
         if let Form::Gated(gate, join) = &self.form

@@ -25,6 +25,7 @@ mod recorder;
 mod rope;
 mod route;
 mod step;
+mod token;
 
 pub use attention::Attention;
 pub use block::Block;

@@ -94,6 +94,22 @@ impl Norm {
         Ok(y.to_dtype(dtype)?)
     }
 
+    /// The same for rows in a slice, where the kernels have this norm.
+    ///
+    /// # Shapes
+    /// (rows · width) → (rows · width)
+    pub(super) fn token(&self, x: &[f32], to: &mut [f32]) -> Option<()> {
+        match (self.spec, &self.weight, &self.bias) {
+            (spec::Norm::Rms { eps, .. }, Some(weight), None) => {
+                kernels::norm_row(x, weight, None, eps, to)
+            }
+            (spec::Norm::Layer { eps, .. }, Some(weight), Some(bias)) => {
+                kernels::norm_row(x, weight, Some(bias), eps, to)
+            }
+            _ => None,
+        }
+    }
+
     fn offered(&self, x: &Tensor) -> Result<Option<Tensor>> {
         if self.weight.as_ref().is_some_and(|weight| weight.rank() > 1) {
             return Ok(None);

@@ -98,7 +98,7 @@ impl Rotary {
     /// # Shapes
     /// (batch, heads, seq, head_dim) → the same
     pub(crate) fn rotate(&self, x: &Tensor, positions: &Positions) -> Result<Tensor> {
-        let (cos, sin) = self.tables(positions, x.device())?;
+        let (cos, sin) = self.tables(positions.length(), x.device())?;
         let (cos, sin) = (positions.pick(&cos, 0)?, positions.pick(&sin, 0)?); // (batch|1, seq, rotary/2)
         if let Some(turned) = kernels::rotate(x, &cos, &sin, self.rope.interleaved)? {
             return Ok(turned);
@@ -113,9 +113,23 @@ impl Rotary {
         Ok(Tensor::cat(&[turned, kept.contiguous()?], D::Minus1)?)
     }
 
+    /// [`Rotary::rotate`] of one token's heads in a slice, as the last of so many positions.
+    ///
+    /// # Shapes
+    /// (heads · head_dim) → the same
+    pub(super) fn token(
+        &self,
+        x: &[f32],
+        head_dim: usize,
+        length: usize,
+        to: &mut [f32],
+    ) -> Option<()> {
+        let (cos, sin) = self.tables(length, &Device::Cpu).ok()?;
+        kernels::rotate_row(x, head_dim, (&cos, &sin), length - 1, self.rope.interleaved, to)
+    }
+
     /// Cosines and sines, (positions, rotary_dim / 2), f32 whatever the weights are.
-    fn tables(&self, positions: &Positions, device: &Device) -> Result<(Tensor, Tensor)> {
-        let length = positions.length();
+    fn tables(&self, length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
         let of_length = || frequencies(&self.rope, length);
         let known = self.rope.scaling.depends_on_length().then(of_length);
         // A table made for another set of frequencies is of no use.
@@ -171,13 +185,17 @@ impl Growth {
         Self { spec, grown: Grown::default() }
     }
 
+    /// The factor on a query.
+    pub(super) fn factor(&self, position: usize) -> f32 {
+        let QueryGrowth { beta, every } = self.spec;
+        (1.0 + beta * (1.0 + (position / every) as f64).ln()) as f32
+    }
+
     /// # Shapes
     /// (batch, heads, seq, head_dim) → the same
     pub(crate) fn grow(&self, q: &Tensor, positions: &Positions) -> Result<Tensor> {
-        let QueryGrowth { beta, every } = self.spec;
-        let factor = |position: usize| (1.0 + beta * (1.0 + (position / every) as f64).ln()) as f32;
         let make = |rows: usize| -> Result<Tensor> {
-            let table: Vec<f32> = (0..rows).map(factor).collect();
+            let table: Vec<f32> = (0..rows).map(|position| self.factor(position)).collect();
             Ok(Tensor::from_vec(table, (rows, 1), q.device())?)
         };
         let factors = positions.pick(&self.grown.table(0, positions.length(), make)?, 0)?;

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use taper::nn::Decoder;
 use taper::spec::*;
-use taper::weights::{Checkpoint, Layout, Names, Param, Stack, Weights, bare, plain};
+use taper::weights::{Checkpoint, Layout, Names, Packing, Param, Stack, Weights, bare, plain};
 
 /// A table of names of its own: nothing here depends on a family.
 const NAMES: Names = Names {
@@ -291,11 +291,20 @@ impl Random {
 
 /// The decoder of these weights, through a real file.
 pub(crate) fn decoder(spec: &Spec, tensors: &Tensors) -> Decoder {
+    packed(spec, tensors, None)
+}
+
+/// The same, its matrices packed for the kernels.
+pub(crate) fn packed(spec: &Spec, tensors: &Tensors, packing: Option<Packing>) -> Decoder {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     candle_core::safetensors::save(tensors, &file).unwrap();
     let checkpoint = Checkpoint::open(&file).unwrap();
     let weights = Weights::new(&checkpoint, &NAMES, spec, Device::Cpu, DType::F32, false);
+    let weights = match packing {
+        Some(packing) => weights.packed(packing),
+        None => weights,
+    };
     let decoder = Decoder::load(spec, &weights).unwrap();
     weights.finish().unwrap();
     decoder

@@ -10,7 +10,7 @@ use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
 use super::super::memory::{Shared, filled, plain};
 use super::super::pool::{SERIAL, share};
-use super::{View, view};
+use super::{Kind, View, view};
 use crate::error::Result;
 
 /// Numbers that share a scale.
@@ -89,6 +89,17 @@ pub fn encode(x: &Tensor) -> Result<Option<Tensor>> {
         })?
     };
     Ok(Some(codes))
+}
+
+/// The codes of one row.
+///
+/// # Safety
+/// `to` must have room for [`coded_width`] of its numbers.
+pub(super) unsafe fn encode_row(x: &[f32], to: *mut u8) {
+    let from = View { at: x.as_ptr().cast(), kind: Kind::F32, steps: [0; 3] };
+    let rows = Uncoded { from, heads: 1, seq: 1, numbers: x.len() };
+    // SAFETY: the caller's; it is one row.
+    unsafe { encode_rows(Isa::current(), &rows, 0..1, to) };
 }
 
 pub(super) struct Uncoded {

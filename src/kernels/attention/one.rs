@@ -8,6 +8,7 @@ use super::super::lanes::{Lanes, per_isa};
 use super::super::memory::{Lent, Shared, lent};
 use super::super::pool::sweep;
 use super::few::{gather, multiply};
+use super::join::join;
 use super::rows::{BF16, CODES, F16, F32};
 use super::softmax::{LOWEST, Seen, Sum, weigh};
 use super::{Kind, Rows, Task};
@@ -98,7 +99,7 @@ unsafe fn whole<L: Lanes, const KIND: u8>(
 unsafe fn padded<L: Lanes>(task: &Task<'_>, stretches: usize, pieces: Range<usize>, to: *mut f32) {
     let room = Room::new(task);
     let width = task.vectors() * 16;
-    let mut copies = [vec![0f32; STRETCH * width], vec![0f32; STRETCH * width]];
+    let mut copies = [lent(STRETCH * width * 4), lent(STRETCH * width * 4)];
     for piece in pieces {
         let place = Piece::new(task, stretches, piece);
         // SAFETY: the caller's: the keys are there.
@@ -106,10 +107,13 @@ unsafe fn padded<L: Lanes>(task: &Task<'_>, stretches: usize, pieces: Range<usiz
             let [a, b] = &mut copies;
             let [k, v] = [(&task.k, a), (&task.v, b)].map(|(x, copy)| {
                 let rows = x.head(place.batch, place.kv_head);
-                for (key, to) in place.keys.clone().zip(copy.chunks_exact_mut(width)) {
+                let to = copy.as_mut_ptr().cast::<f32>();
+                for (i, key) in place.keys.clone().enumerate() {
+                    let to = std::slice::from_raw_parts_mut(to.add(i * width), width);
+                    to[task.head_dim..].fill(0.0);
                     rows.widen::<L>(key, &mut to[..task.head_dim]);
                 }
-                Rows { at: copy.as_ptr().cast(), kind: Kind::F32, step: width * 4 }
+                Rows { at: to.cast(), kind: Kind::F32, step: width * 4 }
             });
             place.run::<L, F32>(task, k, v, &room, to);
         }
@@ -258,43 +262,6 @@ unsafe fn sum<L: Lanes, const KIND: u8>(
                 3 => gather::<L, KIND, 3>(weights, v, count, vectors, to),
                 _ => gather::<L, KIND, 4>(weights, v, count, vectors, to),
             };
-        }
-    }
-}
-
-per_isa! {
-    /// Joins the stretches of each head.
-    fn join(task: &Task<'_>, stretches: usize, parts: *const f32, out: *mut f32) = join_of
-}
-
-#[inline(always)]
-unsafe fn join_of<L: Lanes>(task: &Task<'_>, stretches: usize, parts: *const f32, out: *mut f32) {
-    let (group, width) = (task.group(), task.vectors() * 16);
-    let mut sums = vec![0f32; width];
-    for index in 0..task.batch * task.heads {
-        let (kv, g) = (index / group, index % group);
-        let whole = Sum::new(task, index % task.heads);
-        // SAFETY: the caller's: every piece is there.
-        unsafe {
-            let part = |stretch| parts.add((kv * stretches + stretch) * group * (width + 2));
-            let sum = |stretch| *part(stretch).add(group * width).cast::<Sum>().add(g);
-            let greatest = (0..stretches).map(|s| sum(s).greatest).fold(whole.greatest, f32::max);
-            let mut total = whole.total * (whole.greatest - greatest).exp();
-            sums.fill(0.0);
-            for stretch in 0..stretches {
-                let Sum { greatest: own, total: count } = sum(stretch);
-                let factor = (own - greatest).exp();
-                total += count * factor;
-                let from = part(stretch).add(g * width);
-                for at in (0..width).step_by(16) {
-                    let to = sums.as_mut_ptr().add(at);
-                    let sum = L::fma(L::load(from.add(at)), L::splat(factor), L::load(to));
-                    L::store(to, sum);
-                }
-            }
-            for (i, sum) in sums.iter().take(task.head_dim).enumerate() {
-                out.add(index * task.head_dim + i).write(sum / total);
-            }
         }
     }
 }
