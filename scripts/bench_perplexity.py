@@ -81,7 +81,7 @@ def main():
         print(line, flush=True)
         table.append(line)
     if args.readme:
-        peers.into_readme("perplexity", "\n".join(table))
+        peers.into_readme(peers.block("perplexity"), "\n".join(table))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ impl Isa {
         [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// The level that kernels called on this thread use: the processor's, or a lower one where the
-    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512bf16`) or [`Isa::with`] asks for it.
+    /// environment's `TAPER_ISA` (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512bf16`) or
+    /// [`Isa::with`] asks for it.
     pub fn current() -> Self {
         FORCED.get().unwrap_or_else(Self::best)
     }

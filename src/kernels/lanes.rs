@@ -260,6 +260,9 @@ macro_rules! more_levels {
     ([lines] $kernel:ident($($arg:ident: $type:ty),*)) => {
         #[cfg(target_arch = "x86_64")]
         use avx2 as avx_vnni;
+        $crate::kernels::lanes::more_levels!([wide] $kernel($($arg: $type),*));
+    };
+    ([wide] $kernel:ident($($arg:ident: $type:ty),*)) => {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(
             enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma,f16c"
@@ -270,19 +273,12 @@ macro_rules! more_levels {
         }
     };
     ([bytes] $kernel:ident($($arg:ident: $type:ty),*)) => {
+        $crate::kernels::lanes::more_levels!([wide] $kernel($($arg: $type),*));
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
         unsafe fn avx_vnni($($arg: $type),*) {
             // SAFETY: the caller's.
             unsafe { $kernel::<$crate::kernels::lanes::Avx2<true>>($($arg),*) }
-        }
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,fma,f16c"
-        )]
-        unsafe fn avx512_bf16($($arg: $type),*) {
-            // SAFETY: the caller's.
-            unsafe { $kernel::<$crate::kernels::lanes::Avx512<true>>($($arg),*) }
         }
     };
 }

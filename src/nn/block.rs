@@ -123,25 +123,24 @@ impl Block {
         scratch: &mut Scratch,
     ) -> Option<()> {
         let Scratch { x, input, branch: [branch, other], heads, hidden } = scratch;
-        let scale = self.residual_scale;
         match &self.norms {
             Norms::Sequential { attention, mlp } => {
                 let read = attention.enter_token(x, input)?;
                 self.attention.token(read, layer, token, heads, branch)?;
                 attention.leave_token(branch, other)?;
-                join_token(x, branch, scale);
+                self.join_token(x, branch);
                 self.mlp.token(mlp.enter_token(x, input)?, hidden, branch)?;
                 mlp.leave_token(branch, other)?;
-                join_token(x, branch, scale);
+                self.join_token(x, branch);
             }
             Norms::Stream { attention, mlp } => {
                 norm_token(&attention.before, x, other)?;
                 self.attention.token(x, layer, token, heads, branch)?;
-                join_token(x, branch, scale);
+                self.join_token(x, branch);
                 attention.leave_token(x, other)?;
                 norm_token(&mlp.before, x, other)?;
                 self.mlp.token(x, hidden, branch)?;
-                join_token(x, branch, scale);
+                self.join_token(x, branch);
                 mlp.leave_token(x, other)?;
             }
             Norms::Parallel { attention, mlp } => {
@@ -151,11 +150,17 @@ impl Block {
                     norm.token(x, input)?;
                 }
                 self.mlp.token(input, hidden, other)?;
-                join_token(x, branch, scale);
-                join_token(x, other, scale);
+                self.join_token(x, branch);
+                self.join_token(x, other);
             }
         }
         Some(())
+    }
+
+    /// The residual stream with a token's branch added, and its factor where there is one.
+    fn join_token(&self, x: &mut [f32], branch: &[f32]) {
+        let scale = self.residual_scale as f32;
+        x.iter_mut().zip(branch).for_each(|(x, branch)| *x += branch * scale);
     }
 
     pub(super) fn attention(&self) -> &Attention {
@@ -194,12 +199,6 @@ fn join(x: Tensor, branch: Tensor) -> Result<Tensor> {
         Some(sum) => Ok(sum),
         None => Ok((x + branch)?),
     }
-}
-
-/// The residual stream with a token's branch added, and its factor where there is one.
-fn join_token(x: &mut [f32], branch: &[f32], scale: f64) {
-    let scale = scale as f32;
-    x.iter_mut().zip(branch).for_each(|(x, branch)| *x += branch * scale);
 }
 
 /// `x` becomes its norm, where there is one; what `other` holds then is of no use.
