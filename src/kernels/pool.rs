@@ -7,15 +7,16 @@ use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+mod pieces;
+mod waiting;
+
+use pieces::Pieces;
+use waiting::{Crowd, IDLE, spin};
 
 /// Numbers that a thread works through in a few microseconds.
 pub(super) const SERIAL: usize = 1 << 14;
-
-/// Rounds of spinning before a thread gives way, about 20 µs.
-const SPINS: usize = 600;
-/// How long an idle thread gives way before it sleeps.
-const IDLE: Duration = Duration::from_micros(300);
 
 static WANTED: AtomicUsize = AtomicUsize::new(0);
 static POOL: OnceLock<Pool> = OnceLock::new();
@@ -45,30 +46,6 @@ pub(super) fn sweep(n: usize, work: impl Fn(Range<usize>) + Sync) {
     let threads = pool.workers + 1;
     let long = if n < 4 * threads { 0 } else { threads };
     pool.offer(Pieces { n, count: (threads + long).min(n), long }, &work);
-}
-
-/// How `0..n` is cut.
-#[derive(Clone, Copy)]
-struct Pieces {
-    n: usize,
-    count: usize,
-    /// So many pieces, the first ones, are three quarters of all.
-    long: usize,
-}
-
-impl Pieces {
-    /// Within the long and the short ones, pieces are as even as they can be.
-    fn piece(&self, index: usize) -> Range<usize> {
-        let Self { n, count, long } = *self;
-        let border = if long == 0 { 0 } else { n / 4 * 3 };
-        let cut = |from: usize, n: usize, index: usize, count: usize| {
-            from + n * index / count..from + n * (index + 1) / count
-        };
-        match index.checked_sub(long) {
-            Some(short) => cut(border, n - border, short, count - long),
-            None => cut(0, border, index, long),
-        }
-    }
 }
 
 /// Calls `work` with every one of `items`, some on other threads, and returns when all are done.
@@ -105,6 +82,7 @@ struct Pool {
     wake: Condvar,
     caller_sleeps: AtomicBool,
     wake_caller: Condvar,
+    crowd: Crowd,
 }
 
 // SAFETY: `job` is written only by the thread that holds `caller`, while `epoch` is even and
@@ -136,6 +114,7 @@ fn pool() -> &'static Pool {
             wake: Condvar::new(),
             caller_sleeps: AtomicBool::new(false),
             wake_caller: Condvar::new(),
+            crowd: Crowd::new(),
         }
     });
     if first {
@@ -172,7 +151,7 @@ impl Pool {
         self.next.store(0, SeqCst);
         self.inside.fetch_add(1, SeqCst);
         self.epoch.fetch_add(1, SeqCst); // odd: open
-        if self.sleepers.load(SeqCst) > 0 {
+        if self.sleepers.load(SeqCst) > 0 && self.sleepers.swap(0, SeqCst) > 0 {
             drop(lock(&self.sleep));
             self.wake.notify_all();
         }
@@ -224,7 +203,9 @@ impl Pool {
             return;
         }
         for _ in 0..8 {
-            std::thread::yield_now();
+            if !self.crowd.give_way() {
+                break;
+            }
             if done() {
                 return;
             }
@@ -269,29 +250,22 @@ impl Pool {
         };
         let start = Instant::now();
         while !spin(open) {
-            std::thread::yield_now();
-            if start.elapsed() > IDLE {
-                self.sleepers.fetch_add(1, SeqCst);
-                let mut guard = lock(&self.sleep);
-                while !open() {
-                    guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
-                }
-                self.sleepers.fetch_sub(1, SeqCst);
-                break;
+            if self.crowd.give_way() && start.elapsed() <= IDLE {
+                continue;
             }
+            let mut guard = lock(&self.sleep);
+            loop {
+                // Counted before it looks: whoever opens a region counts after it has opened it.
+                self.sleepers.fetch_add(1, SeqCst);
+                if open() {
+                    break;
+                }
+                guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            break;
         }
         found.get()
     }
-}
-
-fn spin(done: impl Fn() -> bool) -> bool {
-    for _ in 0..SPINS {
-        if done() {
-            return true;
-        }
-        std::hint::spin_loop();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -2,11 +2,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use super::{Pieces, share, sweep};
+use super::{Pieces, pool, share, sweep};
 
 #[test]
 fn every_piece_is_done_once_and_no_region_outlives_its_call() {
-    for round in 0..50_000 {
+    regions(50_000);
+    // In a crowd nobody gives way: who has spun in vain sleeps, and is woken for the next region.
+    pool().crowd.stay();
+    regions(20_000);
+    pool().crowd.leave();
+}
+
+fn regions(rounds: usize) {
+    for round in 0..rounds {
         // Of another size every time, so that a piece of an earlier region would show.
         let n = 2 + round % 23;
         let done: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
@@ -22,6 +30,10 @@ fn every_piece_is_done_once_and_no_region_outlives_its_call() {
             _ => sweep(n, work),
         }
         alive.store(0, SeqCst);
+        if round % 50 == 0 {
+            // Longer than anyone spins.
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
         assert!(done.iter().all(|count| count.load(SeqCst) == 1), "round {round}: {done:?}");
     }
 }
