@@ -18,6 +18,7 @@ use std::arch::x86_64::__cpuid_count;
 
 pub(super) use left::{Tiles, rounded, split, widened};
 pub(super) use many::{gated, many};
+use right::Ahead;
 pub(super) use right::{Unpacked, interleaved};
 
 /// Bytes of a tile.
@@ -166,12 +167,17 @@ unsafe fn keep<const S: bool>(to: *mut f32, stride: usize) {
 /// Adds the products along `groups` groups, the left in `A` parts, the right in `B`: of those of
 /// both, the ones that an f32 has digits for.
 #[inline(always)]
-unsafe fn meet<const A: usize, const B: usize, const S: bool>(
+unsafe fn meet<const A: usize, const B: usize, const S: bool, const N: usize>(
     a: [*const u8; 2],
     b: [*const u8; 2],
     groups: usize,
+    ahead: &mut [Ahead; N],
 ) {
     for group in 0..groups {
+        for ahead in ahead.iter_mut() {
+            // SAFETY: a prefetch may ask for what is not there.
+            unsafe { ahead.ask() };
+        }
         for j in 0..B {
             let part = (group * B + j) * TILE;
             // SAFETY: the caller's.
@@ -202,12 +208,25 @@ pub(super) unsafe fn sum<const A: usize, const B: usize, const S: bool>(
     to: Sums,
 ) {
     // SAFETY: the caller's.
+    unsafe { sum_ahead::<A, B, S, 0>([a, b], groups, from, to, &mut []) }
+}
+
+/// The same; with each group some of what comes next is asked for.
+#[inline(always)]
+unsafe fn sum_ahead<const A: usize, const B: usize, const S: bool, const N: usize>(
+    [a, b]: [[*const u8; 2]; 2],
+    groups: usize,
+    from: Option<Sums>,
+    to: Sums,
+    ahead: &mut [Ahead; N],
+) {
+    // SAFETY: the caller's.
     unsafe {
         match from {
             Some(Sums { at, stride }) => resume::<S>(at, stride),
             None => clear(),
         }
-        meet::<A, B, S>(a, b, groups);
+        meet::<A, B, S, N>(a, b, groups, ahead);
         keep::<S>(to.at, to.stride);
     }
 }

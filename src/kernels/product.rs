@@ -16,7 +16,7 @@ use super::many;
 use super::memory::{filled, plain, with_slice};
 use super::packed::Packed;
 use super::panel::{self, Left};
-use super::pool::share;
+use super::pool::{share, sweep};
 use super::stream;
 use super::unary::Activation;
 use crate::error::Result;
@@ -150,12 +150,23 @@ fn exact(weights: &[&Packed]) -> bool {
 /// Many rows on AMX.
 #[cfg(target_arch = "x86_64")]
 fn on_tiles(parts: &[Part], left: &amx::Tiles) {
-    share(parts.iter().map(pairs).sum(), 4, |range| {
+    let work = |range: Range<usize>| {
         each_part(parts, range, pairs, |part, range| {
             // SAFETY: there are tiles, so there is AMX; the sizes are the matrices'.
             unsafe { amx::many(part, left, range) }
         });
-    });
+    };
+    cut(parts.iter().map(pairs).sum(), left.rows, work);
+}
+
+/// Up to so many rows, memory is the limit.
+#[cfg(target_arch = "x86_64")]
+const STREAMED_ROWS: usize = 32;
+
+/// Shares the pairs of tiles that some rows meet.
+#[cfg(target_arch = "x86_64")]
+fn cut(pairs: usize, rows: usize, work: impl Fn(Range<usize>) + Sync) {
+    if rows <= STREAMED_ROWS { sweep(pairs, work) } else { share(pairs, 4, work) }
 }
 
 /// Pairs of sixteens of outputs.
@@ -213,7 +224,7 @@ fn through_tiles(
     let mut hidden = amx::Tiles::new(rows, down.groups, exact(&[down]));
     let room = hidden.shared();
     let parts = [gate, up].map(|weight| part(weight, std::ptr::null_mut()));
-    share(down.groups, 4, |pairs| {
+    cut(down.groups, rows, |pairs| {
         // SAFETY: as above; the room is as wide as both are high.
         unsafe { amx::gated(&parts[0], &parts[1], activation, &left, pairs, room) }
     });

@@ -11,7 +11,7 @@ use super::{EXACT, TILE};
 /// Activations in tiles, `[rows / 16][groups][parts][16 rows][32 columns]`.
 pub(in crate::kernels) struct Tiles {
     data: Lent,
-    pub(super) rows: usize,
+    pub(in crate::kernels) rows: usize,
     pub(super) groups: usize,
     pub(super) parts: usize,
 }

@@ -55,7 +55,7 @@ unsafe fn many_of<const A: usize, const B: usize>(part: &Part, left: &Tiles, pai
                 let end = blocks.min(first + at_once);
                 for pair in pairs.clone() {
                     let weights = right.pair(pair, &groups);
-                    let mut ahead = [right.ahead(pair, &groups, steps::<A>(first..end, &groups))];
+                    let mut ahead = [right.ahead(pair, &groups, steps(first..end, &groups))];
                     let to = Outputs {
                         out: part.out.add(first * ROWS * part.n + pair * SIDE),
                         stride: part.n,
@@ -90,17 +90,14 @@ unsafe fn pass<const A: usize, const B: usize, const N: usize>(
         for block in blocks.clone().step_by(2) {
             // SAFETY: the caller's: there are such tiles, and room for so many blocks of sums.
             unsafe {
-                for ahead in ahead.iter_mut() {
-                    ahead.ask();
-                }
                 let i = (block - blocks.start) / 2;
                 let kept = Sums { at: kept.add(i * SIDE * SIDE), stride: SIDE };
                 let turn = Turn { first: at == 0, last: end == groups.len() };
                 let a = tiles(left, block, groups.start + at);
-                let b = b.map(|b| b.add(at * B * TILE));
+                let ab = [a, b.map(|b| b.add(at * B * TILE))];
                 match block + 1 < left.rows.div_ceil(ROWS) {
-                    true => to.fill::<A, B, false>(i, a, b, end - at, turn, kept),
-                    false => to.fill::<A, B, true>(i, a, b, end - at, turn, kept),
+                    true => to.fill::<A, B, false, N>(i, ab, end - at, turn, kept, ahead),
+                    false => to.fill::<A, B, true, N>(i, ab, end - at, turn, kept, ahead),
                 }
             }
         }
@@ -113,9 +110,9 @@ fn stretch<const A: usize>(groups: usize) -> usize {
     if A == 1 { groups.div_ceil(groups.div_ceil(STRETCH)) } else { groups }
 }
 
-/// How often some blocks meet some groups, a stretch at a time.
-fn steps<const A: usize>(blocks: Range<usize>, groups: &Range<usize>) -> usize {
-    blocks.len().div_ceil(2) * groups.len().div_ceil(stretch::<A>(groups.len()))
+/// How often some blocks meet a group of some.
+fn steps(blocks: Range<usize>, groups: &Range<usize>) -> usize {
+    blocks.len().div_ceil(2) * groups.len()
 }
 
 /// `activation(gate) · up` of `pairs` of tiles, for all rows of `left`, as tiles to be multiplied
@@ -164,7 +161,7 @@ unsafe fn gated_of<const A: usize, const B: usize>(
                     continue;
                 }
                 let weights = [gates.pair(pair, &groups), ups.pair(pair, &groups)];
-                let steps = 2 * steps::<A>(first..end, &groups);
+                let steps = 2 * steps(first..end, &groups);
                 let mut ahead = [&gates, &ups].map(|right| right.ahead(pair, &groups, steps));
                 for (out, weights) in both.into_iter().zip(weights) {
                     let rows = (end - first) * ROWS;

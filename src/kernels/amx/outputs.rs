@@ -4,7 +4,8 @@
 use std::arch::x86_64::*;
 
 use super::super::format::ROWS;
-use super::{Sums, sum};
+use super::right::Ahead;
+use super::{Sums, sum_ahead};
 
 /// Rows and columns of a block of sums.
 pub(super) const SIDE: usize = 2 * ROWS;
@@ -31,14 +32,14 @@ pub(super) struct Turn {
 impl Outputs {
     /// Takes the products along a stretch into the block `i`, whose sums are `kept` meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn fill<const A: usize, const B: usize, const S: bool>(
+    pub(super) unsafe fn fill<const A: usize, const B: usize, const S: bool, const N: usize>(
         &self,
         i: usize,
-        a: [*const u8; 2],
-        b: [*const u8; 2],
+        ab: [[*const u8; 2]; 2],
         groups: usize,
         turn: Turn,
         kept: Sums,
+        ahead: &mut [Ahead; N],
     ) {
         let rows = (self.rows - i * SIDE).min(SIDE);
         let whole = self.columns == SIDE && rows.is_multiple_of(ROWS);
@@ -63,7 +64,7 @@ impl Outputs {
                 }
             }
             let to = if turn.last && whole { out } else { kept };
-            sum::<A, B, S>(a, b, groups, from, to);
+            sum_ahead::<A, B, S, N>(ab, groups, from, to, ahead);
             if turn.last && !whole {
                 copy(kept, out, rows, self.columns);
             }
