@@ -10,9 +10,11 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 mod pieces;
+mod seat;
 mod waiting;
 
 use pieces::Pieces;
+use seat::Seat;
 use waiting::{Crowd, IDLE, spin};
 
 /// Numbers that a thread works through in a few microseconds.
@@ -152,6 +154,7 @@ impl Pool {
         self.inside.fetch_add(1, SeqCst);
         self.epoch.fetch_add(1, SeqCst); // odd: open
         if self.sleepers.load(SeqCst) > 0 && self.sleepers.swap(0, SeqCst) > 0 {
+            self.crowd.waking();
             drop(lock(&self.sleep));
             self.wake.notify_all();
         }
@@ -220,9 +223,9 @@ impl Pool {
 
     /// A worker's life.
     fn serve(&self) {
-        let mut seen = 0;
+        let (mut seen, mut seat) = (0, Seat::new());
         loop {
-            let epoch = self.await_region(seen);
+            let epoch = self.await_region(seen, &mut seat);
             seen = epoch;
             self.inside.fetch_add(1, SeqCst);
             if epoch % 2 == 1 && self.epoch.load(SeqCst) == epoch {
@@ -242,7 +245,7 @@ impl Pool {
 
     /// The epoch, odd, of a region not seen yet. It is the one that was found open: read once more
     /// it might be that of a closed region, whose job is gone.
-    fn await_region(&self, seen: usize) -> usize {
+    fn await_region(&self, seen: usize, seat: &mut Seat) -> usize {
         let found = Cell::new(seen);
         let open = || {
             found.set(self.epoch.load(SeqCst));
@@ -253,6 +256,7 @@ impl Pool {
             if self.crowd.give_way() && start.elapsed() <= IDLE {
                 continue;
             }
+            seat.keep_off(self.crowd.taken());
             let mut guard = lock(&self.sleep);
             loop {
                 // Counted before it looks: whoever opens a region counts after it has opened it.

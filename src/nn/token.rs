@@ -1,7 +1,7 @@
 //! One token of one row through the blocks, its numbers in slices that are kept from token to token:
-//! decoding so takes nothing from the allocator, and nothing is waited for but memory. It is offered
+//! decoding so takes nothing from the allocator, and between products no time passes. It is offered
 //! where the kernels have every step; the same steps on tensors are the reference, and give the same
-//! numbers.
+//! numbers. What the steps are is not decided here.
 
 use candle_core::Tensor;
 
@@ -80,10 +80,13 @@ impl Decoder {
             return Ok(None);
         }
         let Some(cache) = step.cache.as_deref_mut() else { return Ok(None) };
+        if cache.padding() != [0] {
+            return Ok(None);
+        }
         let mut scratch = match cache.take_way() {
             Way::Open(scratch) => scratch,
-            Way::Untried if cache.padding() == [0] => Box::new(Scratch::new(self.spec())),
-            Way::Untried | Way::Closed => {
+            Way::Untried => Box::new(Scratch::new(self.spec())),
+            Way::Closed => {
                 cache.put_way(Way::Closed);
                 return Ok(None);
             }

@@ -20,12 +20,12 @@ pub struct Slots<'a> {
     at: *mut u8,
     bytes: usize,
     dtype: DType,
-    of: PhantomData<&'a Tensor>,
+    of: PhantomData<&'a mut Tensor>,
 }
 
 impl<'a> Slots<'a> {
-    /// Of a tensor that the keys and values of all layers are views of. Nobody else may use it as long
-    /// as this lives.
+    /// Of a tensor that the keys and values of all layers are views of. As long as this lives nobody may
+    /// read or write their numbers in another way.
     pub fn of(room: &'a mut Tensor) -> Option<Self> {
         let find = Find(Cell::new(None));
         if !room.device().is_cpu() || !room.is_contiguous() || !super::super::offering() {

@@ -53,3 +53,20 @@ fn pieces_are_all_there_is_and_none_is_empty() {
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_is_kept_off_one_processor_and_let_back() {
+    use super::seat::{NOWHERE, Seat};
+    let allowed = || std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::spawn(move || {
+        let (mut seat, all) = (Seat::new(), allowed());
+        seat.keep_off(super::seat::place());
+        // Where there is only one, it stays.
+        assert_eq!(allowed(), (all - 1).max(1));
+        seat.keep_off(NOWHERE);
+        assert_eq!(allowed(), all);
+    })
+    .join()
+    .unwrap();
+}

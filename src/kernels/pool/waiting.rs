@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
+use super::seat::{NOWHERE, place};
+
 /// Rounds of spinning before a thread gives way, about 20 µs.
 const SPINS: usize = 600;
 /// How long an idle thread gives way before it sleeps.
@@ -20,18 +22,21 @@ pub(super) struct Crowd {
     started: Instant,
     /// The millisecond after the start until which there is one.
     until: AtomicUsize,
+    /// Where the thread last ran that woke others, as [`place`] has it.
+    waker: AtomicUsize,
 }
 
 impl Crowd {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), until: AtomicUsize::new(0) }
+        let (until, waker) = (AtomicUsize::new(0), AtomicUsize::new(NOWHERE));
+        Self { started: Instant::now(), until, waker }
     }
 
     /// Lets other threads run; where lately that has let another process in it does not, and answers
     /// `false`.
     pub(super) fn give_way(&self) -> bool {
         let asked = Instant::now();
-        let now = (asked - self.started).as_millis() as usize;
+        let now = self.now(asked);
         if now < self.until.load(SeqCst) {
             return false;
         }
@@ -40,6 +45,24 @@ impl Crowd {
             self.until.store(now + CROWDED, SeqCst);
         }
         true
+    }
+
+    fn now(&self, at: Instant) -> usize {
+        (at - self.started).as_millis() as usize
+    }
+
+    /// This thread is about to wake others.
+    pub(super) fn waking(&self) {
+        self.waker.store(place(), SeqCst);
+    }
+
+    /// The processor that whoever goes to sleep now should not be woken on: in a crowd Linux likes to
+    /// wake it where the waker runs, and there they can only take turns.
+    pub(super) fn taken(&self) -> usize {
+        match self.now(Instant::now()) < self.until.load(SeqCst) {
+            true => self.waker.load(SeqCst),
+            false => NOWHERE,
+        }
     }
 
     /// From now on there is one.
