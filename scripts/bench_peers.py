@@ -13,9 +13,11 @@ TinyLlama-1.1B's shape, and GGUF files of every format by llama-quantize. SmolLM
 Every row is run in turn, taper, llama.cpp, PyTorch, taper, ..., so that a machine that slows down slows
 all of them. llama.cpp is tried with flash attention off and on before each row, and keeps the better. A
 figure is the median of its runs; the JSON beside the table has every run, and how busy the machine was.
+Beside a busy process each engine runs idle and busy by turns, and keeps so much of the idle speed.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -217,6 +219,19 @@ def process(command, wanted):
     return first if wanted == "start" else usage.ru_maxrss / 1000
 
 
+@contextlib.contextmanager
+def neighbour(there):
+    """A process that takes a core as long as it is there."""
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if there else None
+    try:
+        time.sleep(0.2 if there else 0)  # until it runs
+        yield
+    finally:
+        if child:
+            child.kill()
+            child.wait()
+
+
 def once(engine, row):
     if row["kind"] in ("start", "memory"):
         return process(engine.generate(row, 1 if row["kind"] == "start" else row["n"]), row["kind"])
@@ -239,22 +254,23 @@ def measure(row, engines, repeats):
     engines = [engine for engine in engines if engine.takes(row)]
     if row["kind"] == "memory":
         engines = [engine for engine in engines if engine.name != "PyTorch"]  # its peak is its imports'
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"])] if row["busy"] else []
-    try:
-        load, before = os.getloadavg()[0], ticks()
+    load, before = os.getloadavg()[0], ticks()
+    with neighbour(row["busy"]):
         settings = {e.name: e.prepare(row) for e in engines if hasattr(e, "prepare")}
+    for engine in engines:
+        if isinstance(engine, Torch) and row["kind"] in ("decode", "prefill"):
+            engine.rate(row)  # one that does not count, as the others have inside
+    runs = {engine.name: [] for engine in engines}
+    idle = {engine.name: [] for engine in engines if row["busy"]}
+    for _ in range(repeats):
         for engine in engines:
-            if isinstance(engine, Torch) and row["kind"] in ("decode", "prefill"):
-                engine.rate(row)  # one that does not count, as the others have inside
-        runs = {engine.name: [] for engine in engines}
-        for _ in range(repeats):
-            for engine in engines:
+            if row["busy"]:
+                idle[engine.name].append(once(engine, row))
+            with neighbour(row["busy"]):
                 runs[engine.name].append(once(engine, row))
-    finally:
-        for child in busy:
-            child.kill()
-            child.wait()
     result = {**row, "runs": runs, "settings": settings, "machine": machine(load, before, ticks())}
+    if idle:
+        result["idle"] = idle
     step = getattr(engines[0], "step", None)
     if row["kind"] == "decode" and step:
         result["bytes_per_s"] = step * statistics.median(runs["taper"]) / row["batch"]
@@ -277,6 +293,14 @@ def figure(runs):
     return f"{middle:.{digits}f} ({min(runs):.{digits}f}–{max(runs):.{digits}f})"
 
 
+def kept(result, name):
+    """What an engine keeps of its idle speed, measured by turns."""
+    idle = result.get("idle", {}).get(name)
+    if not idle:
+        return ""
+    return f", {100 * statistics.median(result['runs'][name]) / statistics.median(idle):.0f} % of idle"
+
+
 def ratio(result):
     """taper's tokens/s over the best peer's; what is better when smaller, the other way round."""
     medians = {name: statistics.median(runs) for name, runs in result["runs"].items()}
@@ -292,7 +316,7 @@ def table(report):
     lines = ["| tokens/s, or as said | taper | llama.cpp | PyTorch | × the best peer | of the memory's speed |"]
     lines.append("|---|---|---|---|---|---|")
     for result in report["rows"].values():
-        cells = [figure(result["runs"].get(name)) for name in names]
+        cells = [figure(result["runs"].get(name)) + kept(result, name) for name in names]
         roof = report["roofline"].get(str(result["threads"]))
         share = "–"
         if roof and result.get("bytes_per_s") and not result["busy"]:

@@ -89,8 +89,9 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
         .collect();
     let (before, after) = ids.split_at(plan.depth);
     let mut cache = decoder.cache(&vec![0; plan.batch], ids.len());
+    let mut logits = Vec::new();
     if plan.depth > 0 {
-        pass(decoder, before, &mut cache)?;
+        pass(decoder, before, &mut cache, &mut logits)?;
     }
     let mut runs = |tokens: usize, at_once: usize| -> Result<Option<Rate>> {
         let mut rates = Vec::new();
@@ -98,7 +99,7 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
             cache.truncate(plan.depth);
             let started = Instant::now();
             for ids in after[..tokens].chunks(at_once.max(1)) {
-                pass(decoder, ids, &mut cache)?;
+                pass(decoder, ids, &mut cache, &mut logits)?;
             }
             if run > 0 {
                 rates.push((tokens * plan.batch) as f64 / started.elapsed().as_secs_f64());
@@ -118,7 +119,10 @@ pub fn measure(decoder: &Decoder, plan: &Plan, progress: &mut dyn FnMut()) -> Re
 }
 
 /// One pass, until its logits are here: a device that works on its own is waited for.
-fn pass(decoder: &Decoder, ids: &[u32], cache: &mut Cache) -> Result<()> {
+fn pass(decoder: &Decoder, ids: &[u32], cache: &mut Cache, logits: &mut Vec<f32>) -> Result<()> {
+    if let [id] = ids {
+        return decoder.decode(&vec![*id; cache.batch()], cache, logits);
+    }
     let ids = Tensor::new(ids, decoder.device())?.unsqueeze(0)?.repeat((cache.batch(), 1))?;
     decoder.next(&ids, cache)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     Ok(())

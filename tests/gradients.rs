@@ -150,6 +150,14 @@ fn activations_are_the_definition() {
     let rng = &mut rng();
     let plain = |activation: Activation, x: &Tensor| -> Result<Tensor> {
         Ok(match activation {
+            Activation::GeluErf => { (x * ((x / 2f64.sqrt())?.erf()? + 1.0)?)? * 0.5 }?,
+            Activation::Xielu { positive, negative, beta, eps } => {
+                let right = (x.relu()?.sqr()? * f64::from(positive))?;
+                // (Zero above 0, without a hole in the gradient.)
+                let left = x.minimum(&x.zeros_like()?)?;
+                let left = ((left.minimum(f64::from(eps))?.exp()? - 1.0)? - left)?;
+                ((right + (left * f64::from(negative))?)? + (x * f64::from(beta))?)?
+            }
             // candle's own gradients of these are correct to six digits only.
             Activation::Silu => (x / (x.neg()?.exp()? + 1.0)?)?,
             Activation::GeluTanh => {
@@ -163,9 +171,14 @@ fn activations_are_the_definition() {
     };
     for n in [1, 16, 61] {
         let (a, b) = ((random(&[3, n], rng) * 3.0).unwrap(), random(&[3, n], rng));
-        for activation in
-            [Activation::Silu, Activation::GeluTanh, Activation::Relu, Activation::ReluSquared]
-        {
+        for activation in [
+            Activation::GeluErf,
+            Activation::Silu,
+            Activation::GeluTanh,
+            Activation::Relu,
+            Activation::ReluSquared,
+            Activation::Xielu { positive: 0.8, negative: 1.3, beta: 0.5, eps: -1e-6 },
+        ] {
             let what = format!("{activation:?} {n}");
             let fast = |x: &[Tensor]| kernels::activate(&x[0], activation);
             let slow = |x: &[Tensor]| plain(activation, &x[0]);

@@ -286,11 +286,30 @@ fn a_gated_product_equals_its_parts() {
     }
 }
 
-const ACTIVATIONS: [Activation; 4] =
-    [Activation::Silu, Activation::GeluTanh, Activation::Relu, Activation::ReluSquared];
+const XIELU: Activation = Activation::Xielu { positive: 0.8, negative: 1.3, beta: 0.5, eps: -1e-6 };
+
+const ACTIVATIONS: [Activation; 6] = [
+    Activation::GeluErf,
+    Activation::Silu,
+    Activation::GeluTanh,
+    Activation::Relu,
+    Activation::ReluSquared,
+    XIELU,
+];
 
 fn apply(activation: Activation, x: &Tensor) -> Tensor {
     match activation {
+        Activation::GeluErf => x.gelu_erf(),
+        Activation::Xielu { positive, negative, beta, eps } => {
+            let curve = |x: f64| match x > 0.0 {
+                true => f64::from(positive) * x * x,
+                false => f64::from(negative) * (x.min(f64::from(eps)).exp() - 1.0 - x),
+            };
+            let numbers = x.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+            let numbers = numbers.to_vec1::<f64>().unwrap().into_iter();
+            let y: Vec<f64> = numbers.map(|x| curve(x) + f64::from(beta) * x).collect();
+            Tensor::from_vec(y, x.shape(), &Device::Cpu).and_then(|y| y.to_dtype(x.dtype()))
+        }
         Activation::Silu => x.silu(),
         Activation::GeluTanh => x.gelu(),
         Activation::Relu => x.relu(),
@@ -631,6 +650,59 @@ fn norms_equal_the_plain_ones() {
         at_every_level(&layer, "layer", ours);
         let other = random(&[width + 1], rng);
         assert!(kernels::rms_norm(&x, &other, 1e-5).unwrap().is_none());
+    }
+}
+
+#[test]
+fn heads_with_norms_of_their_own_have_them() {
+    let rng = &mut rng();
+    let x = (random(&[2, 300, 6, 20], rng) + 2.0).unwrap(); // enough to be shared
+    let [weight, bias] = [(); 2].map(|()| random(&[6, 20], rng));
+    let head = |t: &Tensor, at: usize| t.get(at).unwrap();
+    let each = |norm: &dyn Fn(usize, &Tensor) -> Tensor| {
+        let heads: Vec<Tensor> =
+            (0..6).map(|at| norm(at, &x.narrow(2, at, 1).unwrap().contiguous().unwrap())).collect();
+        Tensor::cat(&heads, 2).unwrap()
+    };
+    let rms = each(&|at, x| kernels::rms_norm(x, &head(&weight, at), 1e-5).unwrap().unwrap());
+    at_every_level(&rms, "rms", || kernels::rms_norm(&x, &weight, 1e-5).unwrap());
+    let layer = each(&|at, x| {
+        let (weight, bias) = (head(&weight, at), head(&bias, at));
+        kernels::layer_norm(x, &weight, &bias, 1e-5).unwrap().unwrap()
+    });
+    at_every_level(&layer, "layer", || kernels::layer_norm(&x, &weight, &bias, 1e-5).unwrap());
+    let turned = x.transpose(1, 2).unwrap();
+    assert!(kernels::rms_norm(&turned, &weight, 1e-5).unwrap().is_none());
+}
+
+#[test]
+fn what_is_done_number_by_number_equals_its_definition() {
+    // Tails, zero, and where the curves bend; more than a thread takes alone.
+    let numbers: Vec<f32> = (-20_000..20_003).map(|i| i as f32 / 1000.0).collect();
+    let x = Tensor::new(numbers, &Device::Cpu).unwrap();
+    let wide = x.to_dtype(DType::F64).unwrap();
+    let b = (&x * 0.3).unwrap();
+    for activation in ACTIVATIONS {
+        let y = apply(activation, &wide);
+        let what = format!("{activation:?}");
+        at_every_level(&y, &what, || kernels::activate(&x, activation).unwrap());
+        // Small numbers count as much as large ones.
+        for isa in Isa::available() {
+            let ours = isa.with(|| kernels::activate(&x, activation)).unwrap().unwrap();
+            let ours = ours.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            for (y, ours) in y.to_vec1::<f64>().unwrap().into_iter().zip(ours) {
+                assert!(
+                    (y - ours).abs() < 4e-6 * y.abs().max(0.05),
+                    "{isa:?} {what}: {ours} for {y}"
+                );
+            }
+        }
+        let times = (&y * b.to_dtype(DType::F64).unwrap()).unwrap();
+        at_every_level(&times, &what, || kernels::activate_times(&x, &b, activation).unwrap());
+    }
+    for cap in [0.7, 30.0] {
+        let y = ((&wide / cap).unwrap().tanh().unwrap() * cap).unwrap();
+        at_every_level(&y, "softcap", || kernels::softcap(&x, cap).unwrap());
     }
 }
 

@@ -73,7 +73,7 @@ fn batch(
     let logits = prefill(decoder, prompts, &edits, &mut cache, !scored)?;
     let clock = Clock::new(started, 0);
     let mut rows = Vec::new();
-    let mut last = Vec::new();
+    let mut last = Vec::with_capacity(prompts.len() * request.samples * decoder.spec().vocab_size);
     for (index, (prompt, mut logits)) in prompts.iter().zip(logits).enumerate() {
         let next = logits.pop().unwrap_or_default();
         for sample in 0..request.samples {
@@ -83,14 +83,15 @@ fn batch(
                 row.score_prompt(&logits);
             }
             rows.push(row);
-            last.push(next.clone());
+            last.extend_from_slice(&next);
         }
     }
     if request.samples > 1 {
         let copies = (0..rows.len()).map(|row| row / request.samples);
         cache.keep_rows(&copies.collect::<Vec<_>>())?;
     }
-    let mut rows = Rows { decoder, request, prompts, edits, rows, done: Vec::new() };
+    let (ids, done) = (Vec::new(), Vec::new());
+    let mut rows = Rows { decoder, request, prompts, edits, rows, ids, done };
     rows.run(&mut cache, last, listener)?;
     rows.done.sort_by_key(|(row, _)| *row);
     Ok(rows.done.into_iter().map(|(_, completion)| completion).collect())
@@ -142,40 +143,38 @@ pub(crate) struct Rows<'a> {
     pub(crate) prompts: &'a [Prompt],
     pub(crate) edits: HeadEdits,
     pub(crate) rows: Vec<Row<'a>>,
+    /// What each row has said last.
+    pub(crate) ids: Vec<u32>,
     pub(crate) done: Vec<(usize, Completion)>,
 }
 
 impl Rows<'_> {
-    /// From the logits of the prompts' last tokens to every row's end.
+    /// From the logits of the prompts' last tokens, (rows · vocab), to every row's end.
     pub(crate) fn run(
         &mut self,
         cache: &mut Cache,
-        mut logits: Vec<Vec<f32>>,
+        mut logits: Vec<f32>,
         listener: &mut Listener<'_>,
     ) -> Result<()> {
         let mut flow = self.echo(listener)?;
         while flow.is_continue() {
-            let ids;
-            (ids, flow) = self.advance(&mut logits, listener)?;
-            let going: Vec<usize> = self.going().collect();
-            if going.is_empty() {
+            flow = self.advance(&mut logits, listener)?;
+            if self.rows.iter().all(|row| row.finish.is_some()) {
                 break;
             }
             if flow.is_break() {
                 continue;
             }
-            let ids: Vec<u32> = going.iter().map(|row| ids[*row]).collect();
-            if going.len() < self.rows.len() {
+            if self.rows.iter().any(|row| row.finish.is_some()) {
+                let going = self.rows.iter().enumerate().filter(|(_, row)| row.finish.is_none());
+                let going: Vec<usize> = going.map(|(at, _)| at).collect();
                 cache.keep_rows(&going)?;
+                self.ids = going.iter().map(|row| self.ids[*row]).collect();
+                self.retire(listener, &mut flow);
             }
-            self.retire(listener, &mut flow);
-            logits = self.step(&ids, cache)?;
+            self.step(cache, &mut logits)?;
         }
         self.interrupt(listener)
-    }
-
-    fn going(&self) -> impl Iterator<Item = usize> + '_ {
-        self.rows.iter().enumerate().filter(|(_, row)| row.finish.is_none()).map(|(at, _)| at)
     }
 
     fn echo(&mut self, listener: &mut Listener<'_>) -> Result<ControlFlow<()>> {
@@ -195,22 +194,22 @@ impl Rows<'_> {
     /// Every row chooses its next token.
     fn advance(
         &mut self,
-        logits: &mut [Vec<f32>],
+        logits: &mut [f32],
         listener: &mut Listener<'_>,
-    ) -> Result<(Vec<u32>, ControlFlow<()>)> {
-        let mut ids = Vec::with_capacity(self.rows.len());
+    ) -> Result<ControlFlow<()>> {
+        self.ids.clear();
         let mut flow = ControlFlow::Continue(());
-        let max_seq_len = self.decoder.spec().max_seq_len;
-        for (row, logits) in self.rows.iter_mut().zip(logits) {
-            let (id, text) = row.advance(logits, max_seq_len)?;
-            ids.push(id);
+        let spec = self.decoder.spec();
+        for (row, logits) in self.rows.iter_mut().zip(logits.chunks_exact_mut(spec.vocab_size)) {
+            let (id, text) = row.advance(logits, spec.max_seq_len)?;
+            self.ids.push(id);
             let row = row.index;
             hear(&mut flow, listener(Event::Token { row, id }));
             if !text.is_empty() {
                 hear(&mut flow, listener(Event::Text { row, text: &text }));
             }
         }
-        Ok((ids, flow))
+        Ok(flow)
     }
 
     /// Rows that have ended are told of and put aside.
@@ -228,17 +227,21 @@ impl Rows<'_> {
         }
     }
 
-    /// The logits that follow one more token a row.
-    fn step(&self, ids: &[u32], cache: &mut Cache) -> Result<Vec<Vec<f32>>> {
-        let ids = Tensor::new(ids, self.decoder.device())?.unsqueeze(1)?; // (batch, 1)
-        let logits = pass(self.decoder, &ids, &self.edits, cache, true)?.squeeze(1)?; // (batch, vocab)
-        let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        for (logits, row) in logits.iter().zip(&self.rows) {
+    /// The logits that follow one more token a row, (rows · vocab).
+    fn step(&self, cache: &mut Cache, logits: &mut Vec<f32>) -> Result<()> {
+        if self.edits.is_empty() {
+            self.decoder.decode(&self.ids, cache, logits)?;
+        } else {
+            let ids = Tensor::new(self.ids.as_slice(), self.decoder.device())?.unsqueeze(1)?;
+            let all = pass(self.decoder, &ids, &self.edits, cache, true)?.flatten_all()?;
+            *logits = all.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        }
+        for (logits, row) in logits.chunks_exact(self.decoder.spec().vocab_size).zip(&self.rows) {
             if let Some(what) = wrong(logits) {
                 return Err(diagnose(self.decoder, row.sampler.history.ids(), what));
             }
         }
-        Ok(logits)
+        Ok(())
     }
 
     /// Whoever has not ended yet ends now.

@@ -96,9 +96,10 @@ impl<'m> Session<'m> {
             prompts: &request.prompts,
             edits,
             rows,
+            ids: Vec::new(),
             done: Vec::new(),
         };
-        let ran = rows.run(&mut self.cache, vec![logits], listener);
+        let ran = rows.run(&mut self.cache, logits, listener);
         let said = rows.done.pop();
         if let Some((_, completion)) = &said {
             self.ids.extend(&completion.token_ids);

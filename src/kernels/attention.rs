@@ -19,12 +19,13 @@ mod tiled;
 
 use std::ops::Range;
 
+use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use super::grad;
 pub use codes::{CODE_GROUP, CODE_MAX, CODE_NONE, CODE_ONE, CODE_SCALES, CODE_STEPS};
 pub use codes::{coded_width, encode};
-pub use slots::{Slots, attend_row};
+pub use slots::{Slots, attend_rows};
 
 use super::isa::Isa;
 use super::memory::{filled, with_slice};
@@ -49,6 +50,16 @@ pub struct Attending<'a> {
     pub rounds: bool,
 }
 
+impl Attending<'_> {
+    /// Whether it is for so many rows and query heads.
+    fn fits(&self, batch: usize, heads: usize) -> bool {
+        self.window != Some(0)
+            && self.slopes.is_none_or(|slopes| slopes.len() == heads)
+            && self.sinks.is_none_or(|sinks| sinks.elem_count() == heads)
+            && (self.padding.len() == batch || self.padding.iter().all(|pad| *pad == 0))
+    }
+}
+
 /// Numbers of a tensor (batch, heads, seq, head_dim), the last axis without gaps.
 #[derive(Clone, Copy)]
 struct View {
@@ -69,6 +80,16 @@ enum Kind {
 }
 
 impl Kind {
+    fn of(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::F32 => Some(Self::F32),
+            DType::BF16 => Some(Self::Bf16),
+            DType::F16 => Some(Self::F16),
+            DType::U8 => Some(Self::Codes),
+            _ => None,
+        }
+    }
+
     fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -202,10 +223,7 @@ fn fits(q: &Tensor, k: &Tensor, v: &Tensor, how: &Attending<'_>) -> Result<bool>
         && q.elem_count() > 0
         && heads.is_multiple_of(kv_heads.max(1))
         && (1..=keys).contains(&seq)
-        && how.window != Some(0)
-        && how.slopes.is_none_or(|slopes| slopes.len() == heads)
-        && how.sinks.is_none_or(|sinks| sinks.elem_count() == heads)
-        && (how.padding.len() == batch || how.padding.iter().all(|pad| *pad == 0)))
+        && how.fits(batch, heads))
 }
 
 fn run(
@@ -236,11 +254,12 @@ fn run(
 
 fn view(storage: &Storage, layout: &candle_core::Layout) -> Option<View> {
     let Storage::Cpu(storage) = storage else { return None };
-    let (at, kind): (*const u8, Kind) = match storage {
-        CpuStorage::F32(data) => (data.as_ptr().cast(), Kind::F32),
-        CpuStorage::BF16(data) => (data.as_ptr().cast(), Kind::Bf16),
-        CpuStorage::F16(data) => (data.as_ptr().cast(), Kind::F16),
-        CpuStorage::U8(data) => (data.as_ptr(), Kind::Codes),
+    let kind = Kind::of(storage.dtype())?;
+    let at: *const u8 = match storage {
+        CpuStorage::F32(data) => data.as_ptr().cast(),
+        CpuStorage::BF16(data) => data.as_ptr().cast(),
+        CpuStorage::F16(data) => data.as_ptr().cast(),
+        CpuStorage::U8(data) => data.as_ptr(),
         _ => return None,
     };
     let &[batch, head, row, number] = layout.stride() else { return None };

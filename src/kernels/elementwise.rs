@@ -1,5 +1,7 @@
 //! What is done number by number. Products are elsewhere.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::grad;
@@ -42,11 +44,41 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Option<Tensor>> {
     piecewise(x, x, |x, _, to| unsafe { activated(isa, x, activation, to) })
 }
 
-/// The same of numbers in a slice.
+/// `cap · tanh(x / cap)`, elementwise.
+///
+/// # Errors
+/// The tensor's own.
+pub fn softcap(x: &Tensor, cap: f64) -> Result<Option<Tensor>> {
+    if !plain(x) {
+        return Ok(None);
+    }
+    let (isa, cap) = (Isa::current(), cap as f32);
+    // SAFETY: a piece is written whole.
+    piecewise(x, x, |x, _, to| unsafe { softcapped(isa, x.as_ptr(), x.len(), cap, to) })
+}
+
+/// The same of numbers in a slice, in place.
+pub fn softcap_row(x: &mut [f32], cap: f64) -> Option<()> {
+    let (isa, cap, at) = (Isa::current(), cap as f32, Shared(x.as_mut_ptr()));
+    let capped = |range: Range<usize>| {
+        // SAFETY: pieces lie within the slice, and do not overlap.
+        unsafe {
+            let at = at.get().add(range.start);
+            softcapped(isa, at, range.len(), cap, at);
+        }
+    };
+    super::offering().then(|| pieces(x.len(), capped))
+}
+
+/// [`activate`] of numbers in a slice.
 pub fn activate_row(x: &[f32], activation: Activation, to: &mut [f32]) -> Option<()> {
     let fits = x.len() == to.len() && super::offering();
-    // SAFETY: as many numbers are written.
-    fits.then(|| unsafe { activated(Isa::current(), x, activation, to.as_mut_ptr()) })
+    let (isa, to) = (Isa::current(), Shared(to.as_mut_ptr()));
+    let run = |range: Range<usize>| {
+        // SAFETY: pieces do not overlap, and there is room for as many numbers.
+        unsafe { activated(isa, &x[range.clone()], activation, to.get().add(range.start)) };
+    };
+    fits.then(|| pieces(x.len(), run))
 }
 
 /// [`activate_times`] of numbers in slices.
@@ -57,29 +89,38 @@ pub fn activate_times_row(
     to: &mut [f32],
 ) -> Option<()> {
     let fits = a.len() == b.len() && a.len() == to.len() && super::offering();
-    // SAFETY: as many numbers are written.
-    fits.then(|| unsafe { times(Isa::current(), a, b, activation, to.as_mut_ptr()) })
+    let (isa, to) = (Isa::current(), Shared(to.as_mut_ptr()));
+    let run = |range: Range<usize>| {
+        let (a, b) = (&a[range.clone()], &b[range.clone()]);
+        // SAFETY: as above.
+        unsafe { times(isa, a, b, activation, to.get().add(range.start)) };
+    };
+    fits.then(|| pieces(a.len(), run))
 }
 
 /// Adds row `row` of `table`, (rows, n) or (n), to numbers in a slice, (n).
 pub fn add_row(x: &mut [f32], table: &Tensor, row: usize) -> Option<()> {
-    let n = x.len();
+    of_table(table, row, x.len(), |table| {
+        for (x, y) in x.iter_mut().zip(table) {
+            *x += y;
+        }
+    })
+}
+
+/// Copies row `row` of `table`, (rows, n) or (n), into a slice, (n).
+pub fn copy_row(table: &Tensor, row: usize, to: &mut [f32]) -> Option<()> {
+    of_table(table, row, to.len(), |table| to.copy_from_slice(table))
+}
+
+fn of_table(table: &Tensor, row: usize, n: usize, run: impl FnOnce(&[f32])) -> Option<()> {
     if !plain(table) || table.dims().last() != Some(&n) {
         return None;
     }
     with_slice(table, |table| {
-        for (x, y) in x.iter_mut().zip(table.get(row * n..(row + 1) * n)?) {
-            *x += y;
-        }
+        run(table.get(row * n..(row + 1) * n)?);
         Some(())
     })
     .flatten()
-}
-
-/// Copies the numbers of `x` into a slice as long.
-pub fn copy_row(x: &Tensor, to: &mut [f32]) -> Option<()> {
-    let fits = plain(x) && x.elem_count() == to.len();
-    if fits { with_slice(x, |x| to.copy_from_slice(x)) } else { None }
 }
 
 /// `a + b`, where there is enough of it to be shared.
@@ -108,8 +149,7 @@ fn piecewise(
         unsafe {
             filled(a.dims(), |to: *mut f32| {
                 let to = Shared(to);
-                share(n.div_ceil(SERIAL), 2, |pieces| {
-                    let piece = pieces.start * SERIAL..(pieces.end * SERIAL).min(n);
+                pieces(n, |piece| {
                     let to = to.get().add(piece.start);
                     write(&a_slice[piece.clone()], &b_slice[piece], to);
                 });
@@ -117,6 +157,16 @@ fn piecewise(
         }
     };
     with_slice(a, |a| with_slice(b, |b| run(a, b))).flatten().transpose()
+}
+
+/// Calls `work` with pieces of `0..n`, on several threads where there is enough.
+fn pieces(n: usize, work: impl Fn(Range<usize>) + Sync) {
+    match n / SERIAL {
+        0 => work(0..n),
+        _ => share(n.div_ceil(SERIAL), 2, |pieces| {
+            work(pieces.start * SERIAL..(pieces.end * SERIAL).min(n));
+        }),
+    }
 }
 
 per_isa! {
@@ -176,6 +226,24 @@ unsafe fn activated_of<L: Lanes>(x: &[f32], activation: Activation, to: *mut f32
         let rest = x.len() - whole;
         let last = L::load_first(x.as_ptr().add(whole), rest, 0.0);
         L::store_first(to.add(whole), rest, unary::activate::<L>(activation, last));
+    }
+}
+
+per_isa! {
+    /// Reads `n` numbers, and writes them where they were or where nobody reads.
+    fn softcapped(x: *const f32, n: usize, cap: f32, to: *mut f32) = softcapped_of
+}
+
+#[inline(always)]
+unsafe fn softcapped_of<L: Lanes>(x: *const f32, n: usize, cap: f32, to: *mut f32) {
+    let whole = n / 16 * 16;
+    // SAFETY: whole vectors, and then the rest, are within the `n` numbers.
+    unsafe {
+        for i in (0..whole).step_by(16) {
+            L::store(to.add(i), unary::capped::<L>(L::load(x.add(i)), cap));
+        }
+        let last = L::load_first(x.add(whole), n - whole, 0.0);
+        L::store_first(to.add(whole), n - whole, unary::capped::<L>(last, cap));
     }
 }
 

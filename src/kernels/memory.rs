@@ -202,8 +202,9 @@ thread_local! {
     static LENT: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Buffers that a thread keeps for the next time: fresh pages cost more than what is done with them.
-const KEPT: usize = 4;
+/// Buffers that a thread keeps for the next time, as many as it ever has at once: fresh pages cost more
+/// than what is done with them.
+const KEPT: usize = 5;
 
 /// A buffer that is given back when dropped.
 pub(super) struct Lent(Option<Buffer>);

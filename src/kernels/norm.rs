@@ -1,5 +1,7 @@
 //! Norms over the last axis, a row at a time. Which norm a model has, and where, is not known here.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::grad;
@@ -9,7 +11,7 @@ use super::memory::{Shared, filled, plain, with_slice};
 use super::pool::{SERIAL, share};
 use crate::error::Result;
 
-/// RMSNorm over the last axis with factor `weight`.
+/// RMSNorm over the last axis with factor `weight`, (width), or (heads, width) for x (…, heads, width).
 ///
 /// # Errors
 /// The tensor's own.
@@ -20,7 +22,8 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Option<Tensor>>
     normed(x, weight, None, eps)
 }
 
-/// LayerNorm over the last axis with factor `weight` and summand `bias`.
+/// LayerNorm over the last axis with factor `weight`, as [`rms_norm`]'s, and summand `bias`, of the same
+/// shape.
 ///
 /// # Errors
 /// The tensor's own.
@@ -32,88 +35,93 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
 }
 
 fn normed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<Option<Tensor>> {
-    let width = x.dims().last().copied().unwrap_or(0);
-    let fits = |y: &Tensor| plain(y) && y.dims() == [width];
-    if !plain(x) || x.elem_count() == 0 || !fits(weight) || !bias.is_none_or(fits) {
+    if !plain(x) || x.elem_count() == 0 || !x.dims().ends_with(weight.dims()) {
         return Ok(None);
     }
-    let run = |x_slice: &[f32], weight: &[f32], bias: Option<&[f32]>| {
-        let (isa, eps, rows) = (Isa::current(), eps as f32, x_slice.len() / width);
-        // SAFETY: each row is written whole, into its own place.
-        unsafe {
-            filled(x.dims(), |to: *mut f32| {
-                let to = Shared(to);
-                let some = |rows: std::ops::Range<usize>| {
-                    let to = to.get().add(rows.start * width);
-                    norm(
-                        isa,
-                        &x_slice[rows.start * width..rows.end * width],
-                        weight,
-                        bias,
-                        eps,
-                        to,
-                    );
-                };
-                match x_slice.len() / SERIAL {
-                    0 => some(0..rows),
-                    _ => share(rows, 2, some),
-                }
-            })
-        }
+    let run = |x_slice: &[f32], factors: Factors<'_>| {
+        // SAFETY: all rows are written.
+        unsafe { filled(x.dims(), |to| shared(x_slice, &factors, to)) }
     };
-    let of = |bias: Option<&[f32]>| {
-        with_slice(x, |x| with_slice(weight, |weight| run(x, weight, bias))).flatten()
-    };
-    match bias {
-        None => of(None),
-        Some(bias) => with_slice(bias, |bias| of(Some(bias))).flatten(),
-    }
-    .transpose()
+    with_slice(x, |x| with_factors(weight, bias, eps, |factors| run(x, factors)))
+        .flatten()
+        .transpose()
 }
 
 /// The norm of rows in a slice, as [`rms_norm`] has it, or with a bias as [`layer_norm`]; nothing is
 /// taken from the allocator.
-pub fn norm_row(
+pub fn norm_rows(
     x: &[f32],
     weight: &Tensor,
     bias: Option<&Tensor>,
     eps: f64,
     to: &mut [f32],
 ) -> Option<()> {
-    let fits = |y: &Tensor| plain(y) && y.rank() == 1;
-    if !fits(weight) || !bias.is_none_or(fits) || x.len() != to.len() {
+    let run = |factors: Factors<'_>| {
+        let fits = x.len().is_multiple_of(factors.weight.len());
+        // SAFETY: `to` is as long as `x`, which is whole rows.
+        (fits && x.len() == to.len()).then(|| unsafe { shared(x, &factors, to.as_mut_ptr()) })
+    };
+    with_factors(weight, bias, eps, run).flatten()
+}
+
+/// What a norm has besides its numbers: `weight` (width), or (heads, width) for rows of heads, and
+/// `bias` the same.
+pub(super) struct Factors<'a> {
+    pub(super) weight: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) width: usize,
+    pub(super) eps: f32,
+}
+
+fn with_factors<R>(
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f64,
+    run: impl FnOnce(Factors<'_>) -> R,
+) -> Option<R> {
+    let width = weight.dims().last().copied()?;
+    let fits = |y: &Tensor| plain(y) && (1..=2).contains(&y.rank()) && y.dims() == weight.dims();
+    if !fits(weight) || !bias.is_none_or(fits) || weight.elem_count() == 0 {
         return None;
     }
-    let mut run = |weight: &[f32], bias: Option<&[f32]>| {
-        let width = weight.len();
-        let whole = width > 0 && x.len().is_multiple_of(width);
-        let fits = whole && bias.is_none_or(|bias| bias.len() == width);
-        // SAFETY: `to` is as long as `x`, which is whole rows.
-        fits.then(|| unsafe { norm(Isa::current(), x, weight, bias, eps as f32, to.as_mut_ptr()) })
-    };
+    let eps = eps as f32;
     with_slice(weight, |weight| match bias {
-        None => run(weight, None),
-        Some(bias) => with_slice(bias, |bias| run(weight, Some(bias))).flatten(),
+        None => Some(run(Factors { weight, bias: None, width, eps })),
+        Some(bias) => {
+            with_slice(bias, |bias| run(Factors { weight, bias: Some(bias), width, eps }))
+        }
     })
     .flatten()
 }
 
+/// # Safety
+/// `x` must be whole rows, and `to` have room for as many numbers.
+unsafe fn shared(x: &[f32], factors: &Factors<'_>, to: *mut f32) {
+    let (isa, width, to) = (Isa::current(), factors.width, Shared(to));
+    let some = |rows: Range<usize>| {
+        let x = &x[rows.start * width..rows.end * width];
+        // SAFETY: each row is written whole, into its own place.
+        unsafe { norm(isa, x, factors, rows.start, to.get().add(rows.start * width)) };
+    };
+    match x.len() / SERIAL {
+        0 => some(0..x.len() / width),
+        _ => share(x.len() / width, 2, some),
+    }
+}
+
 per_isa! {
-    /// Writes as many numbers as `x` has; with a bias, the mean is taken off before.
-    fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, to: *mut f32) = norm_of
+    /// Writes as many numbers as `x` has; with a bias, the mean is taken off before. `first` is the
+    /// first row's number.
+    fn norm(x: &[f32], factors: &Factors<'_>, first: usize, to: *mut f32) = norm_of
 }
 
 #[inline(always)]
-unsafe fn norm_of<L: Lanes>(
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    eps: f32,
-    to: *mut f32,
-) {
-    let width = weight.len();
-    let whole = width / 16 * 16;
+unsafe fn norm_of<L: Lanes>(x: &[f32], factors: &Factors<'_>, first: usize, to: *mut f32) {
+    let &Factors { weight, bias, width, eps } = factors;
+    let (heads, whole) = (weight.len() / width, width / 16 * 16);
     for (row, x) in x.chunks_exact(width).enumerate() {
+        let head = (first + row) % heads * width;
+        let (weight, bias) = (&weight[head..], bias.map(|bias| &bias[head..]));
         // SAFETY: whole vectors lie within the row; the rest is taken number by number.
         unsafe {
             let to = to.add(row * width);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::few::Part;
 use super::format::{Format, GROUP, ROWS};
 use super::lanes::{Lanes, per_isa};
+use super::memory::lent;
 use super::quads::{BLOCKS, Group, HALVES, MINIMUM, OFFSET, Tile, groups_per_block};
 
 /// Columns of the left, rows of the right matrix that are worked through at a time: a block of
@@ -41,8 +42,9 @@ per_isa! {
 unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
     let columns = if L::WIDE { 2 } else { 1 };
     let dense = part.format == Format::F32;
-    let mut scratch = vec![0f32; if dense { 0 } else { columns * ROWS * left.width }];
-    let mut edge = vec![0f32; left.rows * columns * ROWS];
+    let mut scratch = lent(if dense { 0 } else { columns * ROWS * left.width * 4 });
+    let mut edge = lent(left.rows * columns * ROWS * 4);
+    let (scratch, edge) = (scratch.as_mut_ptr().cast::<f32>(), edge.as_mut_ptr().cast::<f32>());
     for first in tiles.clone().step_by(columns) {
         let count = columns.min(tiles.end - first);
         // SAFETY: tiles lie within the matrix, panels within `scratch`; outputs of whole tiles
@@ -55,21 +57,21 @@ unsafe fn many_of<L: Lanes>(part: &Part, left: &Left, tiles: Range<usize>) {
                     *panel = tile.cast::<f32>();
                     continue;
                 }
-                let to = scratch.as_mut_ptr().add(i * ROWS * left.width);
+                let to = scratch.add(i * ROWS * left.width);
                 unpack::<L>(part.format, tile, part.groups, to);
                 *panel = to;
             }
             let whole = (first + count) * ROWS <= part.n;
             let (out, stride) = match whole {
                 true => (part.out.add(first * ROWS), part.n),
-                false => (edge.as_mut_ptr(), columns * ROWS),
+                false => (edge, columns * ROWS),
             };
             multiply::<L, false>(left, &Right { panels, count, pitch: ROWS }, out, stride, false);
             if !whole {
                 let width = part.n - first * ROWS;
-                for (row, edge) in edge.chunks(columns * ROWS).enumerate() {
+                for row in 0..left.rows {
                     let to = part.out.add(row * part.n + first * ROWS);
-                    to.copy_from_nonoverlapping(edge.as_ptr(), width);
+                    to.copy_from_nonoverlapping(edge.add(row * columns * ROWS), width);
                 }
             }
         }

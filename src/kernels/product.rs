@@ -22,8 +22,8 @@ use super::unary::Activation;
 use crate::error::Result;
 
 mod row;
-use row::{few_gated, few_products};
-pub use row::{gated_row, products_row};
+use row::{MOST, few_gated, few_products, parts};
+pub use row::{gated_down_rows, gated_rows, products_rows};
 
 /// `x·Wᵀ` for each of several matrices with the same number of columns.
 ///
@@ -113,14 +113,20 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     if x.len() / k <= few_rows(weights) {
         return few_products(x, k, weights, outs);
     }
+    for (weights, outs) in weights.chunks(MOST).zip(outs.chunks(MOST)) {
+        many_products(x, k, weights, outs);
+    }
+}
+
+fn many_products(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     let isa = Isa::current();
     stream::count(weights.iter().map(|w| w.bytes()).sum());
-    let parts: Vec<Part> = weights.iter().zip(outs).map(|(w, out)| part(w, *out)).collect();
+    let parts = &parts(weights, |at| outs[at])[..weights.len()];
     #[cfg(target_arch = "x86_64")]
     if isa == Isa::Amx {
         // SAFETY: the processor has AMX.
         let left = unsafe { amx::Tiles::of(x, k, weights[0].groups, exact(weights)) };
-        on_tiles(&parts, &left);
+        on_tiles(parts, &left);
         return;
     }
     let rows = Rows::new(x, k, weights[0].groups);
@@ -129,7 +135,7 @@ fn run(x: &[f32], k: usize, weights: &[&Packed], outs: &[*mut f32]) {
     #[cfg(target_arch = "x86_64")]
     let clusters = many::Clusters::new(isa, &rows, weights);
     share(parts.iter().map(Part::tiles).sum(), 4, |tiles| {
-        each_part(&parts, tiles, Part::tiles, |part, tiles| {
+        each_part(parts, tiles, Part::tiles, |part, tiles| {
             #[cfg(target_arch = "x86_64")]
             if clusters.serves(part) {
                 // SAFETY: as above.
@@ -191,8 +197,7 @@ pub fn gated_down(
 ) -> Result<Option<Tensor>> {
     let Some((x, k)) = input(x, &[gate, up])? else { return Ok(None) };
     let rows = x.elem_count() / k;
-    let many = Isa::current() == Isa::Amx && rows > few_rows(&[gate, up]);
-    if gate.n != up.n || down.k != up.n || !many {
+    if !through(rows, [gate, up, down]) {
         return Ok(None);
     }
     #[cfg(target_arch = "x86_64")]
@@ -206,6 +211,12 @@ pub fn gated_down(
     }
     #[cfg(not(target_arch = "x86_64"))]
     Ok(None)
+}
+
+/// Whether so many rows go up and down in one piece.
+fn through(rows: usize, [gate, up, down]: [&Packed; 3]) -> bool {
+    let many = Isa::current() == Isa::Amx && rows > few_rows(&[gate, up]);
+    gate.n == up.n && down.k == up.n && many
 }
 
 /// Gate and up become the tiles that down takes, without a tensor between.

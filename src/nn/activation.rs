@@ -22,19 +22,22 @@ pub(crate) enum Nonlinearity {
         negative: Tensor,
         beta: Tensor,
         eps: Tensor,
+        /// The same for the kernels, where nobody trains it.
+        numbers: Option<kernels::Activation>,
     },
 }
 
 impl Nonlinearity {
     /// What the kernels call it, where they have it.
     pub(crate) fn fused(&self) -> Option<kernels::Activation> {
-        match self {
-            Self::Silu => Some(kernels::Activation::Silu),
-            Self::GeluTanh => Some(kernels::Activation::GeluTanh),
-            Self::Relu => Some(kernels::Activation::Relu),
-            Self::ReluSquared => Some(kernels::Activation::ReluSquared),
-            Self::GeluErf | Self::Xielu { .. } => None,
-        }
+        Some(match self {
+            Self::GeluErf => kernels::Activation::GeluErf,
+            Self::GeluTanh => kernels::Activation::GeluTanh,
+            Self::Silu => kernels::Activation::Silu,
+            Self::Relu => kernels::Activation::Relu,
+            Self::ReluSquared => kernels::Activation::ReluSquared,
+            Self::Xielu { numbers, .. } => return *numbers,
+        })
     }
 
     pub(crate) fn load(
@@ -50,12 +53,16 @@ impl Nonlinearity {
             Activation::ReluSquared => Self::ReluSquared,
             Activation::Xielu => {
                 let scalar = |param| weights.vector(param, owner, 1);
-                Self::Xielu {
-                    positive: scalar(Param::XieluPositive)?,
-                    negative: scalar(Param::XieluNegative)?,
-                    beta: scalar(Param::XieluBeta)?,
-                    eps: scalar(Param::XieluEps)?,
-                }
+                let all = [
+                    scalar(Param::XieluPositive)?,
+                    scalar(Param::XieluNegative)?,
+                    scalar(Param::XieluBeta)?,
+                    scalar(Param::XieluEps)?,
+                ];
+                let trained = all.iter().any(Tensor::track_op);
+                let numbers = if trained { None } else { Some(numbers(&all)?) };
+                let [positive, negative, beta, eps] = all;
+                Self::Xielu { positive, negative, beta, eps, numbers }
             }
         })
     }
@@ -72,7 +79,7 @@ impl Nonlinearity {
             Self::Silu => x.silu()?,
             Self::Relu => x.relu()?,
             Self::ReluSquared => x.relu()?.sqr()?,
-            Self::Xielu { positive, negative, beta, eps } => {
+            Self::Xielu { positive, negative, beta, eps, .. } => {
                 let dtype = x.dtype();
                 let x = x.to_dtype(DType::F32)?;
                 let right = x.sqr()?.broadcast_mul(&softplus(positive)?)?;
@@ -89,4 +96,20 @@ impl Nonlinearity {
 /// `ln(1 + exp(x))`.
 fn softplus(x: &Tensor) -> Result<Tensor> {
     Ok((x.exp()? + 1.0)?.log()?)
+}
+
+/// xIELU's four numbers, (1) each, as the kernels have them.
+fn numbers(all: &[Tensor; 4]) -> Result<kernels::Activation> {
+    let number = |x: &Tensor| -> Result<f32> {
+        Ok(x.to_dtype(DType::F32)?.reshape(())?.to_scalar::<f32>()?)
+    };
+    let softplus = |x: f32| (x.exp() + 1.0).ln();
+    let [positive, negative, beta, eps] = all.each_ref().map(number);
+    let beta = beta?;
+    Ok(kernels::Activation::Xielu {
+        positive: softplus(positive?),
+        negative: softplus(negative?) + beta,
+        beta,
+        eps: eps?,
+    })
 }

@@ -115,21 +115,22 @@ impl Block {
         step.listener.see(Site::ResidPost, x)
     }
 
-    /// [`Block::forward`] of one token, whose numbers `scratch` holds, where the kernels have every step.
+    /// [`Block::forward`] of one token of each row, whose numbers `scratch` holds, where the kernels have
+    /// every step.
     pub(super) fn token(
         &self,
         layer: usize,
         token: &mut Token<'_>,
         scratch: &mut Scratch,
     ) -> Option<()> {
-        let Scratch { x, input, branch: [branch, other], heads, hidden } = scratch;
+        let Scratch { x, input, branch: [branch, other], heads, fed, .. } = scratch;
         match &self.norms {
             Norms::Sequential { attention, mlp } => {
                 let read = attention.enter_token(x, input)?;
                 self.attention.token(read, layer, token, heads, branch)?;
                 attention.leave_token(branch, other)?;
                 self.join_token(x, branch);
-                self.mlp.token(mlp.enter_token(x, input)?, hidden, branch)?;
+                self.mlp.token(mlp.enter_token(x, input)?, fed, branch)?;
                 mlp.leave_token(branch, other)?;
                 self.join_token(x, branch);
             }
@@ -139,17 +140,17 @@ impl Block {
                 self.join_token(x, branch);
                 attention.leave_token(x, other)?;
                 norm_token(&mlp.before, x, other)?;
-                self.mlp.token(x, hidden, branch)?;
+                self.mlp.token(x, fed, branch)?;
                 self.join_token(x, branch);
                 mlp.leave_token(x, other)?;
             }
             Norms::Parallel { attention, mlp } => {
-                attention.token(x, input)?;
+                attention.rows(x, input)?;
                 self.attention.token(input, layer, token, heads, branch)?;
                 if let Some(norm) = mlp {
-                    norm.token(x, input)?;
+                    norm.rows(x, input)?;
                 }
-                self.mlp.token(input, hidden, other)?;
+                self.mlp.token(input, fed, other)?;
                 self.join_token(x, branch);
                 self.join_token(x, other);
             }
@@ -157,7 +158,7 @@ impl Block {
         Some(())
     }
 
-    /// The residual stream with a token's branch added, and its factor where there is one.
+    /// The residual stream with the tokens' branch added, and its factor where there is one.
     fn join_token(&self, x: &mut [f32], branch: &[f32]) {
         let scale = self.residual_scale as f32;
         x.iter_mut().zip(branch).for_each(|(x, branch)| *x += branch * scale);
@@ -204,7 +205,7 @@ fn join(x: Tensor, branch: Tensor) -> Result<Tensor> {
 /// `x` becomes its norm, where there is one; what `other` holds then is of no use.
 fn norm_token(norm: &Option<Norm>, x: &mut Vec<f32>, other: &mut Vec<f32>) -> Option<()> {
     if let Some(norm) = norm {
-        norm.token(x, other)?;
+        norm.rows(x, other)?;
         std::mem::swap(x, other);
     }
     Some(())
@@ -242,14 +243,14 @@ impl Around {
         self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x))
     }
 
-    /// [`Around::enter`] of one token, through `to` where there is a norm.
+    /// [`Around::enter`] of one token a row, through `to` where there is a norm.
     fn enter_token<'a>(&self, x: &'a [f32], to: &'a mut [f32]) -> Option<&'a [f32]> {
         let Some(norm) = &self.before else { return Some(x) };
-        norm.token(x, to)?;
+        norm.rows(x, to)?;
         Some(to)
     }
 
-    /// [`Around::leave`] of one token, in place.
+    /// [`Around::leave`] of one token a row, in place.
     fn leave_token(&self, x: &mut Vec<f32>, other: &mut Vec<f32>) -> Option<()> {
         norm_token(&self.after, x, other)
     }

@@ -30,7 +30,7 @@ pub struct Cache {
 /// One tensor for all layers, so that a long cache is made of few large pages of memory.
 #[derive(Debug)]
 struct Room {
-    all: Tensor,
+    lead: Tensor,             // the first number of all
     layers: Vec<[Tensor; 2]>, // keys and values, each (batch, kv_heads, capacity, head_dim or its codes)
     capacity: usize,
     dtype: DType,
@@ -59,7 +59,8 @@ impl Room {
             Ok(numbers.reshape((batch, layer[0], capacity, width(layer[1])))?)
         };
         let layers = widths.iter().map(|layer| Ok([part(layer)?, part(layer)?]));
-        Ok(Self { layers: layers.collect::<Result<_>>()?, all, capacity, dtype })
+        let layers = layers.collect::<Result<_>>()?;
+        Ok(Self { lead: all.narrow(0, 0, all.elem_count().min(1))?, layers, capacity, dtype })
     }
 
     /// Takes over the first `len` slots of `old`, or of those of its rows that `rows` names.
@@ -180,7 +181,7 @@ impl Cache {
         v: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let (len, total) = (self.len, self.len + k.dim(2)?);
-        self.ensure(total, k)?;
+        self.ensure(total, (k.dtype(), k.device()))?;
         let Some(room) = &self.room else { return Ok((k.clone(), v.clone())) };
         let [keys, values] = &room.layers[layer];
         for (new, to) in [(k, keys), (v, values)] {
@@ -213,15 +214,17 @@ impl Cache {
         self.way = way;
     }
 
-    /// What a token after those held needs, where there is room for it.
+    /// What one token of each row after those held needs, where there is room for it.
     pub(super) fn token(&mut self) -> Option<Token<'_>> {
-        let Room { all, layers, .. } = self.room.as_mut()?;
-        Some(Token { position: self.len, layers, slots: kernels::Slots::of(all)? })
+        let Room { lead, layers, .. } = self.room.as_mut()?;
+        let (slot, padding) = (self.len, self.padding.as_slice());
+        Some(Token { slot, padding, layers, slots: kernels::Slots::of(lead)? })
     }
 
-    /// Room for `total` slots of keys and values like `x`. Where it cannot be had, what is held stays.
-    pub(super) fn ensure(&mut self, total: usize, x: &Tensor) -> Result<()> {
-        let (dtype, device) = (self.dtype.unwrap_or(x.dtype()), x.device());
+    /// Room for `total` slots of keys and values of this dtype, unless they are kept in another. Where it
+    /// cannot be had, what is held stays.
+    pub(super) fn ensure(&mut self, total: usize, (dtype, device): (DType, &Device)) -> Result<()> {
+        let dtype = self.dtype.unwrap_or(dtype);
         let old = self.room.as_ref();
         if old.is_some_and(|old| old.capacity >= total) {
             return Ok(());

@@ -128,6 +128,26 @@ impl Decoder {
         self.run(ids, Run { cache: Some(cache), probe: None, last_only: true })
     }
 
+    /// Logits after one more token of each row, in memory that is used again: this is the way to decode.
+    /// Its numbers are those of [`Decoder::next`].
+    ///
+    /// # Shapes
+    /// (batch) → (batch · vocab)
+    ///
+    /// # Errors
+    /// As [`Decoder::run`].
+    pub fn decode(&self, ids: &[u32], cache: &mut Cache, logits: &mut Vec<f32>) -> Result<()> {
+        let largest = ids.iter().copied().max().unwrap_or(0);
+        self.check((ids.len(), 1), largest, Some(cache))?;
+        logits.resize(ids.len() * self.spec.vocab_size, 0.0);
+        if self.on_slices(ids, cache, logits)?.is_none() {
+            let ids = Tensor::new(ids, &self.device)?.unsqueeze(1)?;
+            let all = self.next(&ids, cache)?.to_dtype(DType::F32)?.flatten_all()?;
+            logits.copy_from_slice(&all.to_vec1::<f32>()?);
+        }
+        Ok(())
+    }
+
     /// One forward pass.
     ///
     /// # Shapes
@@ -138,7 +158,12 @@ impl Decoder {
     /// [`Error::TokenId`] for an id outside the vocabulary; an error of the probe's.
     pub fn run(&self, ids: &Tensor, run: Run<'_>) -> Result<Tensor> {
         let Run { mut cache, mut probe, last_only } = run;
-        let seq = self.check(ids, cache.as_deref())?;
+        let (batch, seq) = ids.dims2()?;
+        let largest = match ids.elem_count() {
+            0 => 0,
+            _ => ids.flatten_all()?.max(0)?.to_scalar::<u32>()?,
+        };
+        self.check((batch, seq), largest, cache.as_deref())?;
         let length = seq + cache.as_ref().map_or(0, |cache| cache.len());
         let chunk = if cache.is_some() { CHUNK } else { seq };
         if let Some(cache) = &mut cache {
@@ -171,15 +196,11 @@ impl Decoder {
         let seq = ids.dim(1)?;
         let x = self.embedding.forward(ids, &step.positions)?; // (batch, seq, dim)
         let mut x = step.listener.see(Site::Embed, x)?;
-        if let Some(through) = self.token(&x, step)? {
-            x = through;
-        } else {
-            for (layer, block) in self.blocks.iter().enumerate() {
-                step.listener.enter(Some(layer));
-                x = block.forward(x, step)?;
-            }
-            step.listener.enter(None);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            step.listener.enter(Some(layer));
+            x = block.forward(x, step)?;
         }
+        step.listener.enter(None);
         if let Some(cache) = &mut step.cache {
             cache.advance(seq);
         }
@@ -200,6 +221,11 @@ impl Decoder {
         self.head.forward(x)
     }
 
+    /// The two ends, and the norm before the last.
+    pub(super) fn ends(&self) -> (&Embedding, Option<&Norm>, &Head) {
+        (&self.embedding, self.final_norm.as_ref(), &self.head)
+    }
+
     /// Every block, first to last.
     pub(super) fn blocks(&self) -> &[Block] {
         &self.blocks
@@ -210,8 +236,12 @@ impl Decoder {
         self.blocks.get(layer).map(Block::attention)
     }
 
-    fn check(&self, ids: &Tensor, cache: Option<&Cache>) -> Result<usize> {
-        let (batch, seq) = ids.dims2()?;
+    fn check(
+        &self,
+        (batch, seq): (usize, usize),
+        largest: u32,
+        cache: Option<&Cache>,
+    ) -> Result<()> {
         if seq == 0 || batch == 0 {
             return Err(Error::request("ids", "there is no token to compute"));
         }
@@ -225,11 +255,10 @@ impl Decoder {
         if needed > self.spec.max_seq_len {
             return Err(Error::ContextFull { needed, max_seq_len: self.spec.max_seq_len });
         }
-        let largest = ids.flatten_all()?.max(0)?.to_scalar::<u32>()?;
         if largest as usize >= self.spec.vocab_size {
             return Err(Error::TokenId { id: largest, vocab_size: self.spec.vocab_size });
         }
-        Ok(seq)
+        Ok(())
     }
 }
 

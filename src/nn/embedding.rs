@@ -9,8 +9,9 @@ use super::linear::Linear;
 use super::norm::Norm;
 use super::position::Absolute;
 use super::step::Positions;
+use super::token::{Scratch, Token};
 use crate::error::Result;
-use crate::kernels::Packed;
+use crate::kernels::{self, Packed};
 use crate::spec::{self, Spec};
 use crate::weights::{Matrix, Param, Weights, gather_rows};
 
@@ -77,6 +78,38 @@ impl Embedding {
         }
     }
 
+    /// [`Embedding::forward`] of one token of each row; its numbers are in `scratch.x` afterwards.
+    pub(super) fn token(
+        &self,
+        ids: &[u32],
+        token: &Token<'_>,
+        scratch: &mut Scratch,
+    ) -> Option<()> {
+        let Scratch { x, input, narrow, .. } = scratch;
+        let rows = if self.widen.is_some() { &mut *narrow } else { &mut *x };
+        let width = rows.len() / ids.len();
+        for (row, id) in rows.chunks_exact_mut(width).zip(ids) {
+            match &self.table {
+                Table::Dense(table) => kernels::copy_row(table, *id as usize, row)?,
+                Table::Packed(table) => table.row(*id, row)?,
+                Table::Quantised(_) => return None,
+            }
+        }
+        if self.scale != 1.0 {
+            let scale = self.scale as f32;
+            rows.iter_mut().for_each(|x| *x *= scale);
+        }
+        if let Some(widen) = &self.widen {
+            widen.rows(narrow, x)?;
+        }
+        self.position.add_rows(x, token)?;
+        if let Some(norm) = &self.norm {
+            norm.rows(x, input)?;
+            std::mem::swap(x, input);
+        }
+        Some(())
+    }
+
     fn matrix(&self) -> Matrix {
         match &self.table {
             Table::Dense(table) => Matrix::Dense(table.clone()),
@@ -131,9 +164,32 @@ impl Head {
         if self.spec.scale != 1.0 {
             logits = (logits * self.spec.scale)?;
         }
-        if let Some(cap) = self.spec.softcap {
-            logits = ((logits / cap)?.tanh()? * cap)?;
+        let Some(cap) = self.spec.softcap else { return Ok(logits) };
+        match kernels::softcap(&logits, cap)? {
+            Some(capped) => Ok(capped),
+            None => Ok(((logits / cap)?.tanh()? * cap)?),
         }
-        Ok(logits)
+    }
+
+    /// [`Head::forward`] of rows in a slice.
+    ///
+    /// # Shapes
+    /// x (rows · dim), narrow (rows · width) → (rows · vocab)
+    pub(super) fn rows(&self, x: &[f32], narrow: &mut [f32], logits: &mut [f32]) -> Option<()> {
+        match &self.narrow {
+            Some(matrix) => {
+                matrix.rows(x, narrow)?;
+                self.linear.rows(narrow, logits)?;
+            }
+            None => self.linear.rows(x, logits)?,
+        }
+        if self.spec.scale != 1.0 {
+            let scale = self.spec.scale as f32;
+            logits.iter_mut().for_each(|logit| *logit *= scale);
+        }
+        match self.spec.softcap {
+            Some(cap) => kernels::softcap_row(logits, cap),
+            None => Some(()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::mlp::{Mlp, Shape};
-use super::moe::Experts;
+use super::moe::{Experts, Room};
 use crate::error::Result;
 use crate::spec::{self, Gating};
 use crate::weights::{Owner, Param, Weights};
@@ -42,16 +42,11 @@ impl FeedForward {
         })
     }
 
-    /// [`FeedForward::forward`] of one token in a slice, where there are no experts.
-    pub(super) fn token(
-        &self,
-        x: &[f32],
-        scratch: &mut [Vec<f32>; 3],
-        y: &mut [f32],
-    ) -> Option<()> {
+    /// [`FeedForward::forward`] of rows in a slice.
+    pub(super) fn token(&self, x: &[f32], room: &mut Room, y: &mut [f32]) -> Option<()> {
         match self {
-            Self::Dense(mlp) => mlp.token(x, scratch, y),
-            Self::Experts(_) => None,
+            Self::Dense(mlp) => mlp.rows(x, &mut room.hidden, y),
+            Self::Experts(experts) => experts.rows(x, room, y),
         }
     }
 

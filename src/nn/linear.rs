@@ -96,19 +96,19 @@ impl Linear {
         outs.try_into().map_err(|_| candle_core::Error::Msg("as many outputs".into()).into())
     }
 
-    /// [`Linear::forward`] of one token in a slice, where the weights are packed.
+    /// [`Linear::forward`] of rows in a slice, where the weights are packed.
     ///
     /// # Shapes
-    /// (in) → (out)
-    pub(super) fn token(&self, x: &[f32], y: &mut [f32]) -> Option<()> {
-        Self::token_all([self], x, [y])
+    /// (rows · in) → (rows · out)
+    pub(super) fn rows(&self, x: &[f32], y: &mut [f32]) -> Option<()> {
+        Self::rows_all([self], x, [y])
     }
 
-    /// [`Linear::forward_all`] of one token in a slice, where all weights are packed.
+    /// [`Linear::forward_all`] of rows in a slice, where all weights are packed.
     ///
     /// # Shapes
-    /// (in) → (out) each
-    pub(super) fn token_all<const N: usize>(
+    /// (rows · in) → (rows · out) each
+    pub(super) fn rows_all<const N: usize>(
         linears: [&Self; N],
         x: &[f32],
         mut ys: [&mut [f32]; N],
@@ -118,18 +118,19 @@ impl Linear {
             return None;
         }
         let weights = linears.map(|linear| linear.as_packed().unwrap_or(first));
-        kernels::products_row(x, weights, ys.each_mut().map(|y| &mut **y))?;
+        kernels::products_rows(x, weights, ys.each_mut().map(|y| &mut **y))?;
         for (linear, y) in linears.into_iter().zip(ys) {
             if let Some(bias) = &linear.bias {
-                kernels::add_row(y, bias, 0)?;
+                y.chunks_exact_mut(bias.elem_count())
+                    .try_for_each(|y| kernels::add_row(y, bias, 0))?;
             }
         }
         Some(())
     }
 
-    /// Outputs, where the weights are packed.
-    pub(super) fn width(&self) -> Option<usize> {
-        Some(self.as_packed()?.shape().0)
+    /// (out, in), where the weights are packed.
+    pub(super) fn shape(&self) -> Option<(usize, usize)> {
+        Some(self.as_packed()?.shape())
     }
 
     /// The packed matrix, where it is one and the outputs have no bias.

@@ -102,38 +102,45 @@ impl Mlp {
         self.down.forward(&hidden)
     }
 
-    /// [`Mlp::forward`] of one token in a slice, where the kernels have all of it.
+    /// [`Mlp::forward`] of rows in a slice, where the kernels have all of it.
     ///
     /// # Shapes
-    /// (dim) → (dim)
-    pub(super) fn token(
-        &self,
-        x: &[f32],
-        scratch: &mut [Vec<f32>; 3],
-        y: &mut [f32],
-    ) -> Option<()> {
-        let width = self.up.width()?;
+    /// (rows · dim) → (rows · dim)
+    pub(super) fn rows(&self, x: &[f32], scratch: &mut [Vec<f32>; 3], y: &mut [f32]) -> Option<()> {
+        if self.rows_offered(x, y).is_some() {
+            return Some(());
+        }
+        let (out, input) = self.up.shape()?;
+        let width = x.len() / input * out;
         let [hidden, gated, up] = scratch.each_mut().map(|room| room.get_mut(..width));
         let (hidden, gated, up) = (hidden?, gated?, up?);
         match &self.form {
             Form::Plain(activation) => {
-                self.up.token(x, up)?;
+                self.up.rows(x, up)?;
                 kernels::activate_row(up, activation.fused()?, hidden)?;
             }
             Form::Gated(gate, join) => {
-                let activation = join.fused()?;
-                match (gate.as_bare_packed(), self.up.as_bare_packed()) {
-                    (Some(gate), Some(up)) => {
-                        kernels::gated_row(x, [gate, up], activation, hidden)?;
+                let fused = join.fused();
+                let done = match (gate.as_bare_packed(), self.up.as_bare_packed(), fused) {
+                    (Some(gate), Some(up), Some(activation)) => {
+                        kernels::gated_rows(x, [gate, up], activation, hidden)
                     }
-                    _ => {
-                        Linear::token_all([gate, &self.up], x, [&mut *gated, &mut *up])?;
-                        kernels::activate_times_row(gated, up, activation, hidden)?;
-                    }
+                    _ => None,
+                };
+                if done.is_none() {
+                    Linear::rows_all([gate, &self.up], x, [&mut *gated, &mut *up])?;
+                    join.rows(gated, up, hidden)?;
                 }
             }
         }
-        self.down.token(hidden, y)
+        self.down.rows(hidden, y)
+    }
+
+    /// [`Mlp::offered`] of rows in a slice.
+    fn rows_offered(&self, x: &[f32], y: &mut [f32]) -> Option<()> {
+        let Form::Gated(gate, join) = &self.form else { return None };
+        let [gate, up, down] = [gate, &self.up, &self.down].map(Linear::as_bare_packed);
+        kernels::gated_down_rows(x, [gate?, up?, down?], join.fused()?, y)
     }
 
     /// All of it in one piece, where nobody adds a bias between.
@@ -175,6 +182,19 @@ impl Gate {
             Self::Plain(activation) => activation.fused(),
             Self::Clamped { .. } => None,
         }
+    }
+
+    /// [`Gate::forward`] of numbers in slices.
+    fn rows(&self, gate: &[f32], up: &[f32], to: &mut [f32]) -> Option<()> {
+        let Self::Clamped { alpha, limit } = self else {
+            return kernels::activate_times_row(gate, up, self.fused()?, to);
+        };
+        let (alpha, limit) = (*alpha as f32, *limit as f32);
+        for ((to, gate), up) in to.iter_mut().zip(gate).zip(up) {
+            let (gate, up) = (gate.min(limit), up.clamp(-limit, limit));
+            *to = gate * ((-(gate * alpha)).exp() + 1.0).recip() * (up + 1.0);
+        }
+        Some(())
     }
 
     fn forward(&self, gate: &Tensor, up: Tensor) -> Result<Tensor> {

@@ -6,7 +6,7 @@ use candle_nn::ops::sigmoid;
 
 use super::linear::Linear;
 use super::mlp::{Mlp, Shape};
-use super::route::{Route, route};
+use super::route::{Route, largest, route, weigh};
 use crate::error::Result;
 use crate::spec::{self, Gating, Routing};
 use crate::weights::{Owner, Param, Weights};
@@ -100,7 +100,118 @@ impl Experts {
     }
 }
 
+/// Room for rows on their way through a feed-forward, of experts or not.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Between up and down, (rows · hidden) each.
+    pub(super) hidden: [Vec<f32>; 3],
+    scores: Vec<f32>, // (rows · experts)
+    chosen: Vec<u32>, // (rows · per_token), and so the next ones
+    weights: Vec<f32>,
+    order: [Vec<usize>; 2], // by expert, and back
+    sides: [Vec<f32>; 2],   // (rows · per_token · dim): what experts read, and what they give
+}
+
+impl Room {
+    /// For so many rows of the widest of `layers`.
+    pub(super) fn new<'a>(
+        layers: impl Iterator<Item = &'a spec::FeedForward>,
+        rows: usize,
+        dim: usize,
+    ) -> Self {
+        let (mut hidden, mut experts, mut taken) = (0, 0, 0);
+        for layer in layers {
+            hidden = hidden.max(match *layer {
+                spec::FeedForward::Plain { hidden_dim, .. }
+                | spec::FeedForward::Gated { hidden_dim, .. } => rows * hidden_dim,
+                spec::FeedForward::Experts(ref spec) => {
+                    experts = experts.max(rows * spec.n_experts);
+                    taken = taken.max(rows * spec.per_token);
+                    rows * spec.hidden_dim.max(spec.shared.unwrap_or(0))
+                }
+            });
+        }
+        let room = |count: usize| vec![0f32; count];
+        Self {
+            hidden: [hidden; 3].map(room),
+            scores: room(experts),
+            chosen: vec![0; taken],
+            weights: room(taken),
+            order: [taken; 2].map(|count| vec![0; count]),
+            sides: [taken * dim; 2].map(room),
+        }
+    }
+}
+
+impl Experts {
+    /// [`Experts::forward`] of rows in a slice, where the kernels have all of it.
+    ///
+    /// # Shapes
+    /// (rows · dim) → (rows · dim)
+    pub(super) fn rows(&self, x: &[f32], room: &mut Room, y: &mut [f32]) -> Option<()> {
+        let (n, dim) = self.router.shape()?;
+        let (rows, taken) = (x.len() / dim, x.len() / dim * self.per_token);
+        let scores = room.scores.get_mut(..rows * n)?;
+        self.router.rows(x, scores)?;
+        let (chosen, weights) = (room.chosen.get_mut(..taken)?, room.weights.get_mut(..taken)?);
+        let places = chosen.chunks_exact_mut(self.per_token);
+        let places = places.zip(weights.chunks_exact_mut(self.per_token));
+        for (row, (chosen, weights)) in scores.chunks_exact(n).zip(places) {
+            largest(row, chosen);
+            weigh(row, chosen, self.routing, weights);
+        }
+        self.rows_dispatched(x, dim, taken, room)?;
+        y.fill(0.0);
+        let Room { order: [_, back], sides: [_, outputs], weights, .. } = &*room;
+        for (place, (row, weight)) in back.iter().zip(weights).take(taken).enumerate() {
+            let out = &outputs[row * dim..][..dim];
+            let y = y.get_mut(place / self.per_token * dim..)?;
+            y.iter_mut().zip(out).for_each(|(y, out)| *y += out * weight);
+        }
+        match &self.shared {
+            Some(shared) => shared.add_rows(x, dim, room, y),
+            None => Some(()),
+        }
+    }
+
+    /// [`Experts::dispatch`] of rows in a slice; the results are in the room's second side, in the order
+    /// that it says.
+    fn rows_dispatched(&self, x: &[f32], dim: usize, taken: usize, room: &mut Room) -> Option<()> {
+        let Room { hidden, chosen, order: [order, back], sides: [inputs, outputs], .. } = room;
+        let order = order.get_mut(..taken)?;
+        order.iter_mut().enumerate().for_each(|(at, place)| *place = at);
+        order.sort_unstable_by_key(|place| (chosen[*place], *place));
+        for (row, (place, input)) in order.iter().zip(inputs.chunks_exact_mut(dim)).enumerate() {
+            input.copy_from_slice(&x[place / self.per_token * dim..][..dim]);
+            back[*place] = row;
+        }
+        let mut start = 0;
+        for run in order.chunk_by(|a, b| chosen[*a] == chosen[*b]) {
+            let rows = start * dim..(start + run.len()) * dim;
+            let expert = &self.experts[chosen[run[0]] as usize];
+            expert.rows(&inputs[rows.clone()], hidden, &mut outputs[rows])?;
+            start += run.len();
+        }
+        Some(())
+    }
+}
+
 impl Shared {
+    /// Adds to rows in a slice what [`Shared::forward`] makes of `x`.
+    fn add_rows(&self, x: &[f32], dim: usize, room: &mut Room, y: &mut [f32]) -> Option<()> {
+        let Room { hidden, scores, sides: [out, _], .. } = room;
+        let rows = x.len() / dim;
+        let (measures, out) = (scores.get_mut(..rows)?, out.get_mut(..x.len())?);
+        self.measure.rows(x, measures)?;
+        self.mlp.rows(x, hidden, out)?;
+        let rows = y.chunks_exact_mut(dim).zip(out.chunks_exact(dim)).zip(measures);
+        for ((y, out), measure) in rows {
+            let measure = ((-*measure).exp() + 1.0).recip();
+            y.iter_mut().zip(out).for_each(|(y, out)| *y += out * measure);
+        }
+        Some(())
+    }
+
     fn load(
         gating: Gating,
         (hidden, dim): (usize, usize),

@@ -1,6 +1,6 @@
 //! Normalisation over the last axis. Where norms stand in a block is `block.rs`'s affair.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use crate::error::Result;
 use crate::kernels;
@@ -16,6 +16,14 @@ pub struct Norm {
     spec: spec::Norm,
     weight: Option<Tensor>, // (width) or (heads, width), f32, the offset added
     bias: Option<Tensor>,   // (width), f32
+    whole: Whole,
+}
+
+/// What the kernels take: 1 and 0 stand where nothing is trained.
+#[derive(Debug, Clone)]
+struct Whole {
+    weight: Tensor,       // (width) or (heads, width)
+    bias: Option<Tensor>, // the same; `None` where no mean is taken off
 }
 
 impl Norm {
@@ -42,7 +50,7 @@ impl Norm {
             true => Some(weights.bias(param, layer, width)?.to_dtype(DType::F32)?),
             false => None,
         };
-        Ok(Self { spec, weight, bias })
+        Self::new(spec, weight, bias, weights.device(), &[width])
     }
 
     /// Loads the norm `param` of `layer` over a head's `width` numbers, with a weight of its own
@@ -65,7 +73,26 @@ impl Norm {
             true => Some((weights.head_vectors(param, Some(layer), (heads, width))? + offset)?),
             false => None,
         };
-        Ok(Self { spec, weight, bias: None })
+        Self::new(spec, weight, None, weights.device(), &[heads, width])
+    }
+
+    fn new(
+        spec: spec::Norm,
+        weight: Option<Tensor>,
+        bias: Option<Tensor>,
+        device: &Device,
+        shape: &[usize],
+    ) -> Result<Self> {
+        let or = |trained: &Option<Tensor>, value: f32| match trained {
+            Some(trained) => Ok(trained.clone()),
+            None => Tensor::full(value, shape, device),
+        };
+        let bias_or = match spec {
+            spec::Norm::Layer { .. } => Some(or(&bias, 0.0)?),
+            spec::Norm::Rms { .. } => None,
+        };
+        let whole = Whole { weight: or(&weight, 1.0)?, bias: bias_or };
+        Ok(Self { spec, weight, bias, whole })
     }
 
     /// # Shapes
@@ -79,11 +106,11 @@ impl Norm {
         }
         let dtype = x.dtype();
         let x = x.to_dtype(DType::F32)?;
-        let (x, eps) = match self.spec {
-            spec::Norm::Layer { eps, .. } => (x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?, eps),
-            spec::Norm::Rms { eps, .. } => (x, eps),
+        let x = match self.spec {
+            spec::Norm::Layer { .. } => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
+            spec::Norm::Rms { .. } => x,
         };
-        let spread = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?; // (…, 1)
+        let spread = (x.sqr()?.mean_keepdim(D::Minus1)? + self.eps())?.sqrt()?; // (…, 1)
         let mut y = x.broadcast_div(&spread)?;
         if let Some(weight) = &self.weight {
             y = y.broadcast_mul(weight)?;
@@ -98,28 +125,22 @@ impl Norm {
     ///
     /// # Shapes
     /// (rows · width) → (rows · width)
-    pub(super) fn token(&self, x: &[f32], to: &mut [f32]) -> Option<()> {
-        match (self.spec, &self.weight, &self.bias) {
-            (spec::Norm::Rms { eps, .. }, Some(weight), None) => {
-                kernels::norm_row(x, weight, None, eps, to)
-            }
-            (spec::Norm::Layer { eps, .. }, Some(weight), Some(bias)) => {
-                kernels::norm_row(x, weight, Some(bias), eps, to)
-            }
-            _ => None,
-        }
+    pub(super) fn rows(&self, x: &[f32], to: &mut [f32]) -> Option<()> {
+        let Whole { weight, bias } = &self.whole;
+        kernels::norm_rows(x, weight, bias.as_ref(), self.eps(), to)
     }
 
     fn offered(&self, x: &Tensor) -> Result<Option<Tensor>> {
-        if self.weight.as_ref().is_some_and(|weight| weight.rank() > 1) {
-            return Ok(None);
+        let Whole { weight, bias } = &self.whole;
+        match bias {
+            None => kernels::rms_norm(x, weight, self.eps()),
+            Some(bias) => kernels::layer_norm(x, weight, bias, self.eps()),
         }
-        match (self.spec, &self.weight, &self.bias) {
-            (spec::Norm::Rms { eps, .. }, Some(weight), None) => kernels::rms_norm(x, weight, eps),
-            (spec::Norm::Layer { eps, .. }, Some(weight), Some(bias)) => {
-                kernels::layer_norm(x, weight, bias, eps)
-            }
-            _ => Ok(None),
+    }
+
+    fn eps(&self) -> f64 {
+        match self.spec {
+            spec::Norm::Layer { eps, .. } | spec::Norm::Rms { eps, .. } => eps,
         }
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use candle_core::{D, DType, Device, Tensor};
 
 use super::grown::Grown;
-use super::rope::frequencies;
+use super::rope::{frequencies, stretch};
 use super::step::Positions;
+use super::token::Token;
 use crate::error::Result;
 use crate::kernels;
 use crate::spec::{self, AbsolutePosition, QueryGrowth, Rope};
@@ -49,18 +50,46 @@ impl Absolute {
         let rows = match self {
             Self::None => return Ok(x.clone()),
             Self::Learned { table, offset } => positions.pick(table, *offset)?,
-            Self::Sinusoidal { theta, halves, offset, dim, grown } => {
-                let value = if *halves { halved } else { alternating };
-                let make = |rows: usize| -> Result<Tensor> {
-                    let row = |p| (0..*dim).map(move |i| value(*theta, *dim, p, i));
-                    let table: Vec<f32> = (0..rows).flat_map(row).collect();
-                    Ok(Tensor::from_vec(table, (rows, *dim), x.device())?)
-                };
-                let table = grown.table(0, positions.length() + offset, make)?;
+            Self::Sinusoidal { offset, .. } => {
+                let table = self.waves(positions.length(), x.device())?;
                 positions.pick(&table, *offset)?.to_dtype(x.dtype())?
             }
         };
         Ok(x.broadcast_add(&rows)?)
+    }
+
+    /// [`Absolute::add`] to one token of each row, in a slice.
+    ///
+    /// # Shapes
+    /// x (rows · dim)
+    pub(super) fn add_rows(&self, x: &mut [f32], token: &Token<'_>) -> Option<()> {
+        let waves;
+        let (table, offset) = match self {
+            Self::None => return Some(()),
+            Self::Learned { table, offset } => (table, offset),
+            Self::Sinusoidal { offset, .. } => {
+                waves = self.waves(token.length(), &Device::Cpu).ok()?;
+                (&waves, offset)
+            }
+        };
+        for (x, position) in x.chunks_exact_mut(x.len() / token.rows()).zip(token.positions()) {
+            kernels::add_row(x, table, position + offset)?;
+        }
+        Some(())
+    }
+
+    /// The sinusoids of so many positions, after those that the offset skips.
+    fn waves(&self, length: usize, device: &Device) -> Result<Tensor> {
+        let Self::Sinusoidal { theta, halves, offset, dim, grown } = self else {
+            return Ok(Tensor::zeros(0, DType::F32, device)?);
+        };
+        let value = if *halves { halved } else { alternating };
+        let make = |rows: usize| -> Result<Tensor> {
+            let row = |p| (0..*dim).map(move |i| value(*theta, *dim, p, i));
+            let table: Vec<f32> = (0..rows).flat_map(row).collect();
+            Ok(Tensor::from_vec(table, (rows, *dim), device)?)
+        };
+        grown.table(0, length + offset, make)
     }
 }
 
@@ -113,33 +142,19 @@ impl Rotary {
         Ok(Tensor::cat(&[turned, kept.contiguous()?], D::Minus1)?)
     }
 
-    /// [`Rotary::rotate`] of one token's heads in a slice, as the last of so many positions.
-    ///
-    /// # Shapes
-    /// (heads · head_dim) → the same
-    pub(super) fn token(
-        &self,
-        x: &[f32],
-        head_dim: usize,
-        length: usize,
-        to: &mut [f32],
-    ) -> Option<()> {
+    /// [`Rotary::rotate`] of one token of each row, when so many positions are in use.
+    pub(super) fn turn(&self, length: usize) -> Option<Turn> {
         let (cos, sin) = self.tables(length, &Device::Cpu).ok()?;
-        kernels::rotate_row(x, head_dim, (&cos, &sin), length - 1, self.rope.interleaved, to)
+        Some(Turn { cos, sin, interleaved: self.rope.interleaved })
     }
 
     /// Cosines and sines, (positions, rotary_dim / 2), f32 whatever the weights are.
     fn tables(&self, length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-        let of_length = || frequencies(&self.rope, length);
-        let known = self.rope.scaling.depends_on_length().then(of_length);
-        // A table made for another set of frequencies is of no use.
-        let key = known.as_ref().map_or(0, |(frequencies, factor)| {
-            let all = frequencies.iter().copied().chain([*factor as f32]);
-            all.fold(1, |key: u64, f| key.wrapping_mul(31) + u64::from(f.to_bits()) % 65521)
-        });
+        // A table made for other frequencies is of no use.
+        let key = stretch(&self.rope, length);
         let sense = if self.rope.reversed { -1.0 } else { 1.0 };
         let make = |rows: usize, turn: fn(f64) -> f64| -> Result<Tensor> {
-            let (frequencies, factor) = known.clone().unwrap_or_else(of_length);
+            let (frequencies, factor) = frequencies(&self.rope, length);
             let angles = (0..rows).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
             let table: Vec<f32> =
                 angles.map(|angle| (turn(sense * f64::from(angle)) * factor) as f32).collect();
@@ -148,6 +163,29 @@ impl Rotary {
         let cos = self.cos.table(key, length, |rows| make(rows, f64::cos))?;
         let sin = self.sin.table(key, length, |rows| make(rows, f64::sin))?;
         Ok((cos, sin))
+    }
+}
+
+/// The angles of every position in use.
+pub(super) struct Turn {
+    cos: Tensor, // (positions, rotary_dim / 2)
+    sin: Tensor,
+    interleaved: bool,
+}
+
+impl Turn {
+    /// The heads of one row, turned.
+    ///
+    /// # Shapes
+    /// (heads · head_dim) → the same
+    pub(super) fn row(
+        &self,
+        x: &[f32],
+        head_dim: usize,
+        position: usize,
+        to: &mut [f32],
+    ) -> Option<()> {
+        kernels::rotate_row(x, head_dim, (&self.cos, &self.sin), position, self.interleaved, to)
     }
 }
 

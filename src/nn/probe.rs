@@ -173,11 +173,6 @@ impl<'a> Listener<'a> {
         self.probe.as_ref().is_some_and(|probe| probe.wants(at))
     }
 
-    /// Does nobody listen at all?
-    pub(crate) fn is_silent(&self) -> bool {
-        self.probe.is_none()
-    }
-
     /// Announces `x`, and gives it back as the probe leaves it.
     #[inline]
     pub(crate) fn see(&mut self, site: Site, x: Tensor) -> Result<Tensor> {

@@ -38,6 +38,19 @@ pub(crate) fn frequencies(rope: &Rope, length: usize) -> (Vec<f32>, f64) {
     }
 }
 
+/// Tells the frequencies of one length from those of another: equal numbers, equal frequencies.
+pub(crate) fn stretch(rope: &Rope, length: usize) -> u64 {
+    match rope.scaling {
+        RopeScaling::Dynamic { original_max_seq_len, .. } => {
+            length.max(original_max_seq_len) as u64
+        }
+        RopeScaling::LongRope { original_max_seq_len, .. } => {
+            u64::from(length > original_max_seq_len)
+        }
+        _ => 0,
+    }
+}
+
 /// theta^(2i/dim), one a pair, rounded as f32 arithmetic rounds it.
 fn powers(theta: f64, dim: usize) -> impl Iterator<Item = f32> {
     (0..dim / 2).map(move |i| {

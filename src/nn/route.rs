@@ -4,6 +4,7 @@ use candle_core::{D, Tensor};
 
 use super::attend::softmax;
 use crate::error::Result;
+use crate::kernels;
 use crate::spec::Routing;
 
 /// Where tokens go.
@@ -20,9 +21,34 @@ pub(super) struct Route {
 /// the scores are, and have a gradient.
 pub(super) fn route(scores: &Tensor, per_token: usize, routing: Routing) -> Result<Route> {
     let rows = scores.to_vec2::<f32>()?;
-    let chosen: Vec<u32> = rows.iter().flat_map(|row| largest(row, per_token)).collect();
-    let index = Tensor::from_slice(&chosen, (rows.len(), per_token), scores.device())?;
-    let weights = match routing {
+    let mut chosen = vec![0; rows.len() * per_token];
+    let fast = kernels::offering() && scores.device().is_cpu() && !scores.track_op();
+    let mut weights = vec![0f32; if fast { chosen.len() } else { 0 }];
+    for (at, row) in rows.iter().enumerate() {
+        let places = at * per_token..(at + 1) * per_token;
+        largest(row, &mut chosen[places.clone()]);
+        if fast {
+            weigh(row, &chosen[places.clone()], routing, &mut weights[places]);
+        }
+    }
+    if fast {
+        let weights = Tensor::from_vec(weights, (rows.len(), per_token), scores.device())?;
+        return Ok(Route { chosen, weights });
+    }
+    let weights = plain_weights(scores, &rows, &chosen, routing)?;
+    Ok(Route { chosen, weights })
+}
+
+/// The weights of the experts `chosen`, (tokens, per_token), by the definition.
+fn plain_weights(
+    scores: &Tensor,
+    rows: &[Vec<f32>],
+    chosen: &[u32],
+    routing: Routing,
+) -> Result<Tensor> {
+    let per_token = chosen.len() / rows.len().max(1);
+    let index = Tensor::from_slice(chosen, (rows.len(), per_token), scores.device())?;
+    Ok(match routing {
         Routing::SoftmaxThenTop { renormalise } => {
             let weights = softmax(scores)?.gather(&index, D::Minus1)?;
             match renormalise {
@@ -33,38 +59,71 @@ pub(super) fn route(scores: &Tensor, per_token: usize, routing: Routing) -> Resu
         Routing::TopThenSoftmax => softmax(&scores.gather(&index, D::Minus1)?)?,
         Routing::SparseMixer { jitter } => {
             let weights = (0..per_token).map(|place| {
+                let chosen = chosen.chunks(per_token);
+                let near = rows.iter().zip(chosen);
                 let near: Vec<f32> =
-                    rows.iter().flat_map(|row| nearness(row, place, jitter)).collect();
+                    near.flat_map(|(row, c)| nearness(row, &c[..=place], jitter)).collect();
                 let near = Tensor::from_vec(near, scores.shape(), scores.device())?;
                 let taken = index.narrow(1, place, 1)?.contiguous()?;
                 Ok(softmax(&(scores + near)?)?.gather(&taken, D::Minus1)?)
             });
             Tensor::cat(&weights.collect::<Result<Vec<_>>>()?, 1)?
         }
+    })
+}
+
+/// The largest of `row`, as many as `chosen` has places, largest first, the first of equals first.
+pub(super) fn largest(row: &[f32], chosen: &mut [u32]) {
+    for place in 0..chosen.len() {
+        let (before, rest) = chosen.split_at_mut(place);
+        let free = row.iter().enumerate().filter(|(expert, _)| !before.contains(&(*expert as u32)));
+        let first =
+            |a: (usize, f32), b: (usize, f32)| if b.1.total_cmp(&a.1).is_gt() { b } else { a };
+        let next = free.map(|(expert, score)| (expert, *score)).reduce(first);
+        rest[0] = next.map_or(0, |(expert, _)| expert as u32);
+    }
+}
+
+/// What the outputs of the experts `chosen` by a token's scores are multiplied with: the definition is
+/// [`plain_weights`]'s, this takes nothing from the allocator.
+pub(super) fn weigh(row: &[f32], chosen: &[u32], routing: Routing, weights: &mut [f32]) {
+    let score = |expert: &u32| row[*expert as usize];
+    let top = chosen.iter().map(score).fold(f32::NEG_INFINITY, f32::max);
+    let mut taken = 0.0;
+    for (weight, expert) in weights.iter_mut().zip(chosen) {
+        *weight = (score(expert) - top).exp();
+        taken += *weight;
+    }
+    let all = match routing {
+        Routing::SoftmaxThenTop { renormalise: true } | Routing::TopThenSoftmax => taken,
+        Routing::SoftmaxThenTop { renormalise: false } => row.iter().map(|s| (s - top).exp()).sum(),
+        Routing::SparseMixer { jitter } => {
+            for (place, weight) in weights.iter_mut().enumerate() {
+                let top = score(&chosen[place]);
+                let competes =
+                    |entry: &(usize, &f32)| competes(*entry, &chosen[..=place], top, jitter);
+                let all = row.iter().enumerate().filter(competes);
+                *weight = 1.0 / all.map(|(_, score)| (score - top).exp()).sum::<f32>();
+            }
+            return;
+        }
     };
-    Ok(Route { chosen, weights })
+    weights.iter_mut().for_each(|weight| *weight /= all);
 }
 
-/// The `n` largest of `row`, largest first, the first of equals first.
-fn largest(row: &[f32], n: usize) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..row.len() as u32).collect();
-    order.sort_by(|a, b| row[*b as usize].total_cmp(&row[*a as usize]));
-    order.truncate(n);
-    order
+/// Whether a score competes with `top`, the last of `chosen`: it is none of those before, and not too far
+/// below: `(top − score) / max(|score|, top) ≤ 2 · jitter`.
+fn competes((expert, score): (usize, &f32), chosen: &[u32], top: f32, jitter: f64) -> bool {
+    let before = chosen.split_last().is_some_and(|(_, before)| before.contains(&(expert as u32)));
+    let far = (top - score) / score.abs().max(top) > (2.0 * jitter) as f32;
+    !before && !far
 }
 
-/// 0 for the scores that compete with the one in `place` (0 = the largest), −∞ for those before
-/// it and those too far below: `(top − score) / max(|score|, top) > 2 · jitter`.
-fn nearness(row: &[f32], place: usize, jitter: f64) -> Vec<f32> {
-    let order = largest(row, place + 1);
-    let (before, top) = (&order[..place], row[order[place] as usize]);
-    let limit = (2.0 * jitter) as f32;
-    let far = |score: f32| (top - score) / score.abs().max(top) > limit;
-    let hidden = |(expert, score): (usize, &f32)| before.contains(&(expert as u32)) || far(*score);
-    row.iter()
-        .enumerate()
-        .map(|entry| if hidden(entry) { f32::NEG_INFINITY } else { 0.0 })
-        .collect()
+/// 0 for the scores that compete with the last of `chosen`, −∞ for the others.
+fn nearness(row: &[f32], chosen: &[u32], jitter: f64) -> Vec<f32> {
+    let top = chosen.last().map_or(f32::NEG_INFINITY, |top| row[*top as usize]);
+    let near = |entry| if competes(entry, chosen, top, jitter) { 0.0 } else { f32::NEG_INFINITY };
+    row.iter().enumerate().map(near).collect()
 }
 
 #[cfg(test)]

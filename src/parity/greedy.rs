@@ -45,17 +45,21 @@ impl Continued {
     pub fn of(decoder: &Decoder, ids: &[u32], count: usize) -> Result<Self> {
         let mut cache = decoder.cache(&[0], ids.len() + count);
         let mut found = Self::default();
-        let mut step = ids.to_vec();
         let room = decoder.spec().max_seq_len.saturating_sub(ids.len());
+        if count.min(room) == 0 {
+            return Ok(found);
+        }
+        let input = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
+        let logits = decoder.next(&input, &mut cache)?;
+        let mut logits = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
         for _ in 0..count.min(room) {
-            let input = Tensor::new(step, decoder.device())?.unsqueeze(0)?;
-            let logits = decoder.next(&input, &mut cache)?;
-            let logits = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            if let Some(last) = found.ids.last() {
+                decoder.decode(&[*last], &mut cache, &mut logits)?;
+            }
             let [first, second] = likeliest(&logits, 2)[..] else { break };
             found.ids.push(first as u32);
             found.seconds.push(second as u32);
             found.margins.push(logits[first] - logits[second]);
-            step = vec![first as u32];
         }
         Ok(found)
     }

@@ -420,3 +420,33 @@ fn layer_shapes(layer: &Layer, dim: usize, index: usize) -> Vec<(String, Vec<usi
     }
     shapes
 }
+
+/// A Llama of so many layers.
+pub(crate) fn llama(layers: usize) -> Spec {
+    let norm = Norm::Rms { eps: 1e-5, weight: true, offset: 0.0 };
+    let rope = Rope {
+        theta: 1e4,
+        rotary_dim: 16,
+        reversed: false,
+        interleaved: false,
+        scaling: RopeScaling::None,
+    };
+    let attention = Attention { position: Position::Rope(rope), ..Attention::new(4, 2, 16) };
+    let feed_forward =
+        FeedForward::Gated { hidden_dim: 96, activation: Activation::Silu, bias: false };
+    let layer = Layer { wiring: Wiring::Pre, norm, attention, feed_forward, residual_scale: 1.0 };
+    Spec {
+        vocab_size: 40,
+        dim: 64,
+        max_seq_len: 64,
+        embedding: Embedding {
+            width: 64,
+            norm: None,
+            scale: 1.0,
+            position: AbsolutePosition::None,
+        },
+        layers: vec![layer; layers],
+        final_norm: Some(norm),
+        head: Head { tied: true, bias: false, scale: 1.0, softcap: None },
+    }
+}

@@ -2,6 +2,7 @@
 //! sum. Nothing is multiplied with keys or values here.
 
 use super::super::lanes::{Lanes, exp};
+use super::super::unary::capped;
 use super::Task;
 
 /// Below every score, and finite, so that differences of two of it are 0.
@@ -90,7 +91,7 @@ unsafe fn shape<L: Lanes>(
         for i in 0..vectors {
             let mut score = L::load(row.add(i * 16));
             if let Some(cap) = task.softcap {
-                score = L::mul(tanh::<L>(L::mul(score, L::splat(1.0 / cap))), L::splat(cap));
+                score = capped::<L>(score, cap);
             }
             if let Some(slopes) = task.slopes {
                 let first = (i * 16) as f32 - seen.before as f32;
@@ -99,16 +100,5 @@ unsafe fn shape<L: Lanes>(
             }
             L::store(row.add(i * 16), score);
         }
-    }
-}
-
-/// `1 − 2 / (e²ˣ + 1)`, within 2⁻²² of 1.
-#[inline(always)]
-unsafe fn tanh<L: Lanes>(x: L::F) -> L::F {
-    // SAFETY: arithmetic only; the caller has the instructions.
-    unsafe {
-        let e = exp::<L>(L::add(x, x));
-        let one = L::splat(1.0);
-        L::sub(one, L::div(L::splat(2.0), L::add(e, one)))
     }
 }

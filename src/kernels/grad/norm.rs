@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 
 use super::super::isa::Isa;
 use super::super::lanes::{Lanes, per_isa};
-use super::super::norm::norm;
+use super::super::norm::{Factors, norm};
 use super::fits;
 use super::numbers::{like, load, numbers, slice, store, stored, written};
 use crate::error::Result;
@@ -52,8 +52,9 @@ pub(super) struct Norm {
 
 impl Norm {
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        let factors = Factors { weight, bias, width: weight.len(), eps: self.eps };
         // SAFETY: rows are as wide as the vectors, and all are written.
-        unsafe { written(x.len(), |to| norm(Isa::current(), x, weight, bias, self.eps, to)) }
+        unsafe { written(x.len(), |to| norm(Isa::current(), x, &factors, 0, to)) }
     }
 
     /// The gradients of x, weight and bias.

@@ -36,15 +36,18 @@ impl Crowd {
     /// `false`.
     pub(super) fn give_way(&self) -> bool {
         let asked = Instant::now();
-        let now = self.now(asked);
-        if now < self.until.load(SeqCst) {
+        if self.is_there(asked) {
             return false;
         }
         std::thread::yield_now();
         if asked.elapsed() > TURN {
-            self.until.store(now + CROWDED, SeqCst);
+            self.until.store(self.now(asked) + CROWDED, SeqCst);
         }
         true
+    }
+
+    fn is_there(&self, at: Instant) -> bool {
+        self.now(at) < self.until.load(SeqCst)
     }
 
     fn now(&self, at: Instant) -> usize {
@@ -59,7 +62,7 @@ impl Crowd {
     /// The processor that whoever goes to sleep now should not be woken on: in a crowd Linux likes to
     /// wake it where the waker runs, and there they can only take turns.
     pub(super) fn taken(&self) -> usize {
-        match self.now(Instant::now()) < self.until.load(SeqCst) {
+        match self.is_there(Instant::now()) {
             true => self.waker.load(SeqCst),
             false => NOWHERE,
         }

@@ -1,51 +1,74 @@
-//! Products of few rows: how the work is cut, and the entries for one row that lies in a slice, which
-//! take nothing from the allocator. What a thread does with its tiles is `few.rs`'s affair.
+//! Products of few rows: how the work is cut, and the entries for rows that lie in a slice, which take
+//! nothing from the allocator. What a thread does with its tiles is `few.rs`'s affair.
 
 use std::ops::Range;
 
-use super::super::activations::{Places, Quantised, Rows};
+use super::super::activations::{Quantised, Rows};
 use super::super::few::{self, Input, Part};
 use super::super::isa::Isa;
 use super::super::packed::Packed;
 use super::super::pool::sweep;
 use super::super::stream;
 use super::super::unary::Activation;
-use super::{each_part, part};
+#[cfg(target_arch = "x86_64")]
+use super::through_tiles;
+use super::{each_part, few_rows, part, run, through};
 
-/// `x·Wᵀ` for each of several matrices, where `x` is one row.
+/// [`super::products`] of rows in a slice.
 ///
 /// # Shapes
-/// x (in) → (out) each
-pub fn products_row<const N: usize>(
+/// x (rows · in) → (rows · out) each
+pub fn products_rows<const N: usize>(
     x: &[f32],
     weights: [&Packed; N],
     outs: [&mut [f32]; N],
 ) -> Option<()> {
-    let k = alike(x, &weights)?;
-    let fits = weights.iter().zip(&outs).all(|(weight, out)| weight.n == out.len());
-    fits.then(|| few_products(x, k, &weights, &outs.map(<[f32]>::as_mut_ptr)))
+    let (k, rows) = alike(x, &weights)?;
+    let fits = weights.iter().zip(&outs).all(|(weight, out)| rows * weight.n == out.len());
+    fits.then(|| run(x, k, &weights, &outs.map(<[f32]>::as_mut_ptr)))
 }
 
-/// `activation(x·Gᵀ) · (x·Uᵀ)`, elementwise, where `x` is one row.
+/// [`super::gated`] of rows in a slice.
 ///
 /// # Shapes
-/// x (in) → (out)
-pub fn gated_row(
+/// x (rows · in) → (rows · out)
+pub fn gated_rows(
     x: &[f32],
     [gate, up]: [&Packed; 2],
     activation: Activation,
     out: &mut [f32],
 ) -> Option<()> {
-    let k = alike(x, &[gate, up])?;
-    let fits = gate.n == out.len() && up.n == out.len();
+    let (k, rows) = alike(x, &[gate, up])?;
+    let fits = rows * gate.n == out.len() && gate.n == up.n && rows <= few_rows(&[gate, up]);
     fits.then(|| few_gated(x, k, [gate, up], activation, out.as_mut_ptr()))
 }
 
-/// The width of `x`, where all matrices have it.
-fn alike(x: &[f32], weights: &[&Packed]) -> Option<usize> {
+/// [`super::gated_down`] of rows in a slice.
+///
+/// # Shapes
+/// x (rows · in) → (rows · in)
+pub fn gated_down_rows(
+    x: &[f32],
+    [gate, up, down]: [&Packed; 3],
+    activation: Activation,
+    out: &mut [f32],
+) -> Option<()> {
+    let (k, rows) = alike(x, &[gate, up])?;
+    let fits = rows * down.n == out.len() && through(rows, [gate, up, down]);
+    #[cfg(target_arch = "x86_64")]
+    if fits {
+        through_tiles(x, k, [gate, up, down], activation, out.as_mut_ptr());
+        return Some(());
+    }
+    None
+}
+
+/// The width of the rows of `x`, where all matrices have it, and how many there are.
+fn alike(x: &[f32], weights: &[&Packed]) -> Option<(usize, usize)> {
     let first = weights.first()?;
-    let alike = weights.iter().all(|w| w.k == x.len() && w.groups == first.groups);
-    (alike && !x.is_empty() && super::super::offering()).then_some(x.len())
+    let alike = weights.iter().all(|w| w.k == first.k && w.groups == first.groups);
+    let whole = first.k > 0 && !x.is_empty() && x.len().is_multiple_of(first.k);
+    (alike && whole && super::super::offering()).then(|| (first.k, x.len() / first.k))
 }
 
 /// The products of few rows; `outs` have room for all of them.
@@ -76,7 +99,7 @@ pub(super) fn few_gated(
 }
 
 /// Matrices that are met side by side.
-const MOST: usize = 4;
+pub(super) const MOST: usize = 4;
 
 /// Bytes of weights that a thread streams in a few microseconds.
 const SERIAL_BYTES: usize = 64 << 10;
@@ -96,15 +119,15 @@ fn few(
     for (i, x) in x.chunks(few::MOST * k).enumerate() {
         stream::count(bytes);
         let (rows, count) = (Rows::new(x, k, groups), x.len() / k);
-        let codes = quantised.then(|| Quantised::cluster(isa, rows.as_slice(), count));
-        let places = codes.as_ref().map_or(Places::default(), |codes| codes.places);
-        let input = Input::new(count, rows.as_slice().as_ptr(), &places);
-        let of = |at: usize| {
-            let at = at.min(weights.len() - 1);
-            // SAFETY: each matrix's outputs have room for all rows.
-            part(weights[at], unsafe { outs[at].add(i * few::MOST * weights[at].n) })
+        let codes = match quantised {
+            true => Quantised::cluster(isa, rows.as_slice(), count),
+            false => Quantised::default(),
         };
-        let parts: [Part; MOST] = std::array::from_fn(of);
+        let input = Input::new(count, rows.as_slice().as_ptr(), &codes.places);
+        let parts = parts(weights, |at| {
+            // SAFETY: each matrix's outputs have room for all rows.
+            unsafe { outs[at].add(i * few::MOST * weights[at].n) }
+        });
         let work = |tiles: Range<usize>| work(isa, &parts[..weights.len()], &input, tiles);
         // What takes a few microseconds is not worth a second thread.
         match bytes / SERIAL_BYTES {
@@ -112,4 +135,12 @@ fn few(
             _ => sweep(tiles, work),
         }
     }
+}
+
+/// The parts of up to [`MOST`] matrices, with outputs where `out` says; what fills the array is of no use.
+pub(super) fn parts(weights: &[&Packed], out: impl Fn(usize) -> *mut f32) -> [Part; MOST] {
+    std::array::from_fn(|at| {
+        let at = at.min(weights.len() - 1);
+        part(weights[at], out(at))
+    })
 }

@@ -3,13 +3,20 @@
 use candle_core::{Device, Tensor};
 
 use super::route;
+use crate::kernels::plainly;
 use crate::spec::Routing;
 
 /// Chosen experts and their weights for one token's scores.
 fn of(scores: &[f32], per_token: usize, routing: Routing) -> (Vec<u32>, Vec<f32>) {
     let scores = Tensor::new(vec![scores.to_vec()], &Device::Cpu).unwrap();
-    let route = route(&scores, per_token, routing).unwrap();
-    (route.chosen, route.weights.flatten_all().unwrap().to_vec1().unwrap())
+    let of = || {
+        let route = route(&scores, per_token, routing).unwrap();
+        (route.chosen, route.weights.flatten_all().unwrap().to_vec1().unwrap())
+    };
+    let (fast, plain) = (of(), plainly(of));
+    assert_eq!(fast.0, plain.0);
+    close(&fast.1, &plain.1);
+    fast
 }
 
 fn close(found: &[f32], expected: &[f32]) {
