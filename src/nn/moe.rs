@@ -197,21 +197,6 @@ impl Experts {
 }
 
 impl Shared {
-    /// Adds to rows in a slice what [`Shared::forward`] makes of `x`.
-    fn add_rows(&self, x: &[f32], dim: usize, room: &mut Room, y: &mut [f32]) -> Option<()> {
-        let Room { hidden, scores, sides: [out, _], .. } = room;
-        let rows = x.len() / dim;
-        let (measures, out) = (scores.get_mut(..rows)?, out.get_mut(..x.len())?);
-        self.measure.rows(x, measures)?;
-        self.mlp.rows(x, hidden, out)?;
-        let rows = y.chunks_exact_mut(dim).zip(out.chunks_exact(dim)).zip(measures);
-        for ((y, out), measure) in rows {
-            let measure = ((-*measure).exp() + 1.0).recip();
-            y.iter_mut().zip(out).for_each(|(y, out)| *y += out * measure);
-        }
-        Some(())
-    }
-
     fn load(
         gating: Gating,
         (hidden, dim): (usize, usize),
@@ -230,6 +215,21 @@ impl Shared {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let measure = sigmoid(&self.measure.forward(x)?)?; // (batch, seq, 1)
         Ok(self.mlp.forward(x)?.broadcast_mul(&measure)?)
+    }
+
+    /// Adds to rows in a slice what [`Shared::forward`] makes of `x`.
+    fn add_rows(&self, x: &[f32], dim: usize, room: &mut Room, y: &mut [f32]) -> Option<()> {
+        let Room { hidden, scores, sides: [out, _], .. } = room;
+        let rows = x.len() / dim;
+        let (measures, out) = (scores.get_mut(..rows)?, out.get_mut(..x.len())?);
+        self.measure.rows(x, measures)?;
+        self.mlp.rows(x, hidden, out)?;
+        let rows = y.chunks_exact_mut(dim).zip(out.chunks_exact(dim)).zip(measures);
+        for ((y, out), measure) in rows {
+            let measure = ((-*measure).exp() + 1.0).recip();
+            y.iter_mut().zip(out).for_each(|(y, out)| *y += out * measure);
+        }
+        Some(())
     }
 }
 
