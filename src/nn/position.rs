@@ -20,7 +20,17 @@ use crate::weights::{Matrix, Param, Weights};
 pub(crate) enum Absolute {
     None,
     Learned { table: Tensor, offset: usize }, // (max_seq_len + offset, dim)
-    Sinusoidal { theta: f64, halves: bool, offset: usize, dim: usize, grown: Arc<Grown> },
+    Sinusoidal(Waves),
+}
+
+/// Sines and cosines of positions, (positions + offset, dim).
+#[derive(Debug, Clone)]
+pub(crate) struct Waves {
+    theta: f64,
+    halves: bool,
+    offset: usize,
+    dim: usize,
+    grown: Arc<Grown>,
 }
 
 impl Absolute {
@@ -40,7 +50,7 @@ impl Absolute {
             }
             AbsolutePosition::Sinusoidal { theta, offset, halves } => {
                 let (dim, grown) = (spec.dim, Arc::default());
-                Self::Sinusoidal { theta, halves, offset, dim, grown }
+                Self::Sinusoidal(Waves { theta, halves, offset, dim, grown })
             }
         })
     }
@@ -50,9 +60,9 @@ impl Absolute {
         let rows = match self {
             Self::None => return Ok(x.clone()),
             Self::Learned { table, offset } => positions.pick(table, *offset)?,
-            Self::Sinusoidal { offset, .. } => {
-                let table = self.waves(positions.length(), x.device())?;
-                positions.pick(&table, *offset)?.to_dtype(x.dtype())?
+            Self::Sinusoidal(waves) => {
+                let table = waves.table(positions.length(), x.device())?;
+                positions.pick(&table, waves.offset)?.to_dtype(x.dtype())?
             }
         };
         Ok(x.broadcast_add(&rows)?)
@@ -63,13 +73,13 @@ impl Absolute {
     /// # Shapes
     /// x (rows · dim)
     pub(super) fn add_rows(&self, x: &mut [f32], token: &Token<'_>) -> Option<()> {
-        let waves;
+        let grown;
         let (table, offset) = match self {
             Self::None => return Some(()),
-            Self::Learned { table, offset } => (table, offset),
-            Self::Sinusoidal { offset, .. } => {
-                waves = self.waves(token.length(), &Device::Cpu).ok()?;
-                (&waves, offset)
+            Self::Learned { table, offset } => (table, *offset),
+            Self::Sinusoidal(waves) => {
+                grown = waves.table(token.length(), &Device::Cpu).ok()?;
+                (&grown, waves.offset)
             }
         };
         for (x, position) in x.chunks_exact_mut(x.len() / token.rows()).zip(token.positions()) {
@@ -77,19 +87,19 @@ impl Absolute {
         }
         Some(())
     }
+}
 
-    /// The sinusoids of so many positions, after those that the offset skips.
-    fn waves(&self, length: usize, device: &Device) -> Result<Tensor> {
-        let Self::Sinusoidal { theta, halves, offset, dim, grown } = self else {
-            return Ok(Tensor::zeros(0, DType::F32, device)?);
-        };
-        let value = if *halves { halved } else { alternating };
+impl Waves {
+    /// The rows of so many positions, after those that the offset skips.
+    fn table(&self, length: usize, device: &Device) -> Result<Tensor> {
+        let &Self { theta, halves, offset, dim, .. } = self;
+        let value = if halves { halved } else { alternating };
         let make = |rows: usize| -> Result<Tensor> {
-            let row = |p| (0..*dim).map(move |i| value(*theta, *dim, p, i));
+            let row = |p| (0..dim).map(move |i| value(theta, dim, p, i));
             let table: Vec<f32> = (0..rows).flat_map(row).collect();
-            Ok(Tensor::from_vec(table, (rows, *dim), device)?)
+            Ok(Tensor::from_vec(table, (rows, dim), device)?)
         };
-        grown.table(0, length + offset, make)
+        self.grown.table(0, length + offset, make)
     }
 }
 
