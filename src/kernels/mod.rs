@@ -2,6 +2,10 @@
 //! *offered*: it answers `None` where it has no fast path for this device, dtype and shape, and
 //! the caller computes plainly. No model code is here.
 #![allow(unsafe_code)]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(unused, reason = "what only AVX and AMX reach is not reached elsewhere")
+)]
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
