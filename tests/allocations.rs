@@ -27,7 +27,7 @@ fn tokens_take_nothing_from_the_allocator() {
     generating_takes_nothing_for_a_token_but_its_place_in_the_list();
 }
 
-/// The same with experts.
+/// A [`llama`] with experts, routed and gated in every way.
 fn mixture(layers: usize) -> Spec {
     let mut spec = llama(layers);
     for (index, layer) in spec.layers.iter_mut().enumerate() {

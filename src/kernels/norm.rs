@@ -8,7 +8,7 @@ use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
-use super::pool::{SERIAL, share};
+use super::pool::share_rows;
 use crate::error::Result;
 
 /// RMSNorm over the last axis with factor `weight`, (width), or (heads, width) for x (…, heads, width).
@@ -103,10 +103,7 @@ unsafe fn shared(x: &[f32], factors: &Factors<'_>, to: *mut f32) {
         // SAFETY: each row is written whole, into its own place.
         unsafe { norm(isa, x, factors, rows.start, to.get().add(rows.start * width)) };
     };
-    match x.len() / SERIAL {
-        0 => some(0..x.len() / width),
-        _ => share(x.len() / width, 2, some),
-    }
+    share_rows(x.len() / width, width, some);
 }
 
 per_isa! {

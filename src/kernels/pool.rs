@@ -41,7 +41,15 @@ pub(super) fn share(n: usize, pieces: usize, work: impl Fn(Range<usize>) + Sync)
     pool.offer(Pieces { n, count, long: 0 }, &work);
 }
 
-/// The same for work that reads memory from one end to the other: each jump to another place costs
+/// [`share`] of rows of so many numbers, where there are enough to be shared.
+pub(super) fn share_rows(rows: usize, width: usize, work: impl Fn(Range<usize>) + Sync) {
+    match rows * width / SERIAL {
+        0 => work(0..rows),
+        _ => share(rows, 2, work),
+    }
+}
+
+/// [`share`] for work that reads memory from one end to the other: each jump to another place costs
 /// a microsecond, so there is a long piece for each thread, and a short one to end together.
 pub(super) fn sweep(n: usize, work: impl Fn(Range<usize>) + Sync) {
     let pool = pool();

@@ -9,7 +9,7 @@ use super::grad;
 use super::isa::Isa;
 use super::lanes::{Lanes, per_isa};
 use super::memory::{Shared, filled, plain, with_slice};
-use super::pool::{SERIAL, share};
+use super::pool::share_rows;
 use crate::error::Result;
 
 /// Turns the first `2 · width` numbers of each row of `x` (batch, heads, seq, head_dim) by tables
@@ -54,11 +54,7 @@ pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Resu
             filled(x.dims(), |to| {
                 let to = Shared(to);
                 let some = |rows: Range<usize>| turn_rows(isa, &turn, rows, to.get());
-                let rows = batch * heads * seq;
-                match rows * head_dim / SERIAL {
-                    0 => some(0..rows),
-                    _ => share(rows, 2, some),
-                }
+                share_rows(batch * heads * seq, head_dim, some);
             })
         }
     };

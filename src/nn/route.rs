@@ -22,20 +22,19 @@ pub(super) struct Route {
 pub(super) fn route(scores: &Tensor, per_token: usize, routing: Routing) -> Result<Route> {
     let rows = scores.to_vec2::<f32>()?;
     let mut chosen = vec![0; rows.len() * per_token];
-    let fast = kernels::offering() && scores.device().is_cpu() && !scores.track_op();
-    let mut weights = vec![0f32; if fast { chosen.len() } else { 0 }];
-    for (at, row) in rows.iter().enumerate() {
-        let places = at * per_token..(at + 1) * per_token;
-        largest(row, &mut chosen[places.clone()]);
-        if fast {
-            weigh(row, &chosen[places.clone()], routing, &mut weights[places]);
-        }
+    for (row, chosen) in rows.iter().zip(chosen.chunks_exact_mut(per_token)) {
+        largest(row, chosen);
     }
-    if fast {
-        let weights = Tensor::from_vec(weights, (rows.len(), per_token), scores.device())?;
+    if !kernels::offering() || !scores.device().is_cpu() || scores.track_op() {
+        let weights = plain_weights(scores, &rows, &chosen, routing)?;
         return Ok(Route { chosen, weights });
     }
-    let weights = plain_weights(scores, &rows, &chosen, routing)?;
+    let mut weights = vec![0f32; chosen.len()];
+    let places = chosen.chunks_exact(per_token).zip(weights.chunks_exact_mut(per_token));
+    for (row, (chosen, weights)) in rows.iter().zip(places) {
+        weigh(row, chosen, routing, weights);
+    }
+    let weights = Tensor::from_vec(weights, (rows.len(), per_token), scores.device())?;
     Ok(Route { chosen, weights })
 }
 

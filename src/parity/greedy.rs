@@ -45,14 +45,14 @@ impl Continued {
     pub fn of(decoder: &Decoder, ids: &[u32], count: usize) -> Result<Self> {
         let mut cache = decoder.cache(&[0], ids.len() + count);
         let mut found = Self::default();
-        let room = decoder.spec().max_seq_len.saturating_sub(ids.len());
-        if count.min(room) == 0 {
+        let count = count.min(decoder.spec().max_seq_len.saturating_sub(ids.len()));
+        if count == 0 {
             return Ok(found);
         }
         let input = Tensor::new(ids, decoder.device())?.unsqueeze(0)?;
         let logits = decoder.next(&input, &mut cache)?;
         let mut logits = logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-        for _ in 0..count.min(room) {
+        for _ in 0..count {
             if let Some(last) = found.ids.last() {
                 decoder.decode(&[*last], &mut cache, &mut logits)?;
             }
